@@ -1,0 +1,1 @@
+//! From two observations to a verdict.
