@@ -1,1 +1,3 @@
-//! todo
+//! The cases that probe9p runs, what runs them, and what explains their failures.
+
+pub mod case;
