@@ -23,6 +23,8 @@ pub struct PlannedCase {
     pub limit: Duration,
     /// Arguments that make our own program run this case, without the side and the directory.
     pub child_args: Vec<OsString>,
+    /// True when it must have the machine to itself: it measures time, or uses much memory or disk.
+    pub alone: bool,
     /// Changes to try when it fails on the volume only.
     pub remedies: Vec<PlannedRemedy>,
 }

@@ -1,3 +1,4 @@
 //! The cases that probe9p runs, what runs them, and what explains their failures.
 
 pub mod case;
+pub mod machine;

@@ -72,6 +72,10 @@ pub trait World: Send + Sync {
 
     /// Runs a command and waits for its end. May be called from several threads at once.
     fn run(&self, command: &CommandSpec) -> Result<Finished, StackError>;
+
+    /// Kills every command that runs in this world, so that each [`World::run`] under way returns soon, and
+    /// refuses new ones. Called when a run is interrupted.
+    fn stop(&self);
 }
 
 /// Why a volume could not be brought up, or was lost.

@@ -1,0 +1,50 @@
+//! The command line: one file a subcommand, and what they share.
+//!
+//! A subcommand is a struct of options (clap's derive) with a `run` that returns its [`Exit`] or a [`Failure`].
+//! To add one: write its file, then add its line to [`Command`] and to [`Command::run`]. Standard output carries
+//! what was asked for and nothing else; progress and complaints go to standard error.
+
+mod doctor;
+mod exit;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+pub use exit::{Exit, Failure, Outcome};
+
+/// Which programs work on a 9p volume, which fail, why, and what makes them work.
+#[derive(Debug, Parser)]
+#[command(
+    name = "probe9p",
+    version,
+    max_term_width = 110,
+    arg_required_else_help = true
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What probe9p can be asked to do.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Say what this machine has, what is missing, and what brings it
+    Doctor(doctor::Doctor),
+}
+
+impl Command {
+    fn run(self) -> Outcome {
+        match self {
+            Command::Doctor(doctor) => doctor.run(),
+        }
+    }
+}
+
+/// Reads the command line, does what it says, and turns the result into an exit code.
+pub fn main() -> ExitCode {
+    let command = Cli::command().after_help(exit::help());
+    let cli = Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
+    exit::guard(|| cli.command.run())
+}

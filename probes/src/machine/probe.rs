@@ -1,0 +1,305 @@
+//! The trials, one function a thing.
+
+use std::{
+    env, fs, io,
+    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use nix::sched::{CloneFlags, unshare};
+
+use super::{Finding, State};
+
+/// The one command that installs what Debian has.
+const SETUP: &str = "scripts/setup";
+
+/// Where a program is on PATH, if it is and may be executed.
+pub fn find_program(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path)
+        .map(|dir| dir.join(name))
+        .find(|file| {
+            fs::metadata(file)
+                .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+        })
+}
+
+/// The first line that a program prints when it is asked for its version.
+fn version(program: &Path, option: &str) -> Option<String> {
+    let output = Command::new(program)
+        .arg(option)
+        .stdin(Stdio::null())
+        .output()
+        .ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.lines()
+        .next()
+        .map(str::to_owned)
+        .filter(|line| !line.is_empty())
+}
+
+fn missing(id: &'static str, title: &'static str, needed_for: &'static str) -> Finding {
+    Finding {
+        id,
+        title,
+        needed_for,
+        state: State::Missing,
+        detail: "not found".into(),
+        remedy: Some(SETUP.into()),
+    }
+}
+
+/// A program of the Debian package `package` that is simply there or not.
+pub fn program(
+    name: &'static str,
+    title: &'static str,
+    needed_for: &'static str,
+    package: &str,
+) -> Finding {
+    match find_program(name) {
+        Some(path) => {
+            let about = version(&path, "--version").unwrap_or_else(|| "version unknown".into());
+            Finding {
+                state: State::Ready,
+                detail: format!("{} ({about})", path.display()),
+                remedy: None,
+                ..missing(name, title, needed_for)
+            }
+        }
+        None => Finding {
+            remedy: Some(format!("{SETUP}, or apt-get install {package}")),
+            ..missing(name, title, needed_for)
+        },
+    }
+}
+
+/// Opens /dev/fuse for reading and writing, as a mount would.
+pub fn fuse() -> Finding {
+    let base = missing("fuse", "/dev/fuse", "client fuse, the default");
+    match fs::OpenOptions::new().read(true).write(true).open("/dev/fuse") {
+        Ok(_) => Finding {
+            state: State::Ready,
+            detail: "/dev/fuse can be opened".into(),
+            remedy: None,
+            ..base
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Finding {
+            detail: "/dev/fuse is not there".into(),
+            remedy: Some(
+                "modprobe fuse as root on the host; in a container, start it with --device /dev/fuse"
+                    .into(),
+            ),
+            ..base
+        },
+        Err(error) => Finding {
+            state: State::Forbidden,
+            detail: format!("/dev/fuse cannot be opened ({error})"),
+            remedy: Some(
+                "chmod 666 /dev/fuse as root, or add this user to the group that owns it; \
+                 in a container, start it with --device /dev/fuse"
+                    .into(),
+            ),
+            ..base
+        },
+    }
+}
+
+/// Looks for the helper that lets an ordinary user mount in his own namespace.
+pub fn fusermount() -> Finding {
+    Finding {
+        needed_for: "probe9p mount by an ordinary user",
+        ..program(
+            "fusermount3",
+            "the set-uid mount helper of FUSE",
+            "",
+            "fuse3",
+        )
+    }
+}
+
+/// Enters a mount namespace, and a user namespace first unless this is root.
+pub fn namespaces() -> Finding {
+    let base = missing(
+        "namespaces",
+        "private mount namespaces",
+        "client fuse: a mount that nothing can leave behind",
+    );
+    let root = nix::unistd::geteuid().is_root();
+    let flags = if root {
+        CloneFlags::CLONE_NEWNS
+    } else {
+        CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS
+    };
+    let mut trial = Command::new("/bin/true");
+    trial.stdin(Stdio::null());
+    // SAFETY: between fork and exec only unshare(2) is called, which is async-signal-safe.
+    unsafe { trial.pre_exec(move || unshare(flags).map_err(io::Error::from)) };
+    match trial.status() {
+        Ok(_) => Finding {
+            state: State::Ready,
+            detail: if root {
+                "as root"
+            } else {
+                "by a user namespace"
+            }
+            .into(),
+            remedy: None,
+            ..base
+        },
+        Err(error) => Finding {
+            state: State::Forbidden,
+            detail: format!("unshare(2) is refused ({error})"),
+            remedy: Some(
+                "sysctl -w kernel.unprivileged_userns_clone=1 as root \
+                 (on Ubuntu also kernel.apparmor_restrict_unprivileged_userns=0); \
+                 in a container, start it with --cap-add SYS_ADMIN"
+                    .into(),
+            ),
+            ..base
+        },
+    }
+}
+
+/// Looks for a user-mode Linux and its modules.
+pub fn uml() -> Finding {
+    let base = missing(
+        "uml",
+        "user-mode Linux",
+        "client uml: the real v9fs without KVM or root",
+    );
+    let Some(path) = find_program("linux.uml") else {
+        return Finding {
+            remedy: Some(format!("{SETUP}, or apt-get install user-mode-linux")),
+            ..base
+        };
+    };
+    let about = version(&path, "--version").unwrap_or_else(|| "version unknown".into());
+    Finding {
+        state: State::Ready,
+        detail: format!("{} ({about})", path.display()),
+        remedy: None,
+        ..base
+    }
+}
+
+/// Looks for QEMU's system emulator of this machine's architecture.
+pub fn qemu() -> Finding {
+    Finding {
+        id: "qemu",
+        ..program(
+            "qemu-system-x86_64",
+            "QEMU",
+            "client qemu and server qemu, the reference",
+            "qemu-system-x86",
+        )
+    }
+}
+
+/// Opens /dev/kvm. It may be there and hang all the same; only a guest that boots shows that it is good.
+pub fn kvm() -> Finding {
+    let base = missing("kvm", "/dev/kvm", "faster guests; without it QEMU emulates");
+    match fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/kvm")
+    {
+        Ok(_) => Finding {
+            state: State::Ready,
+            detail:
+                "/dev/kvm can be opened; whether a guest boots with it shows when one is started"
+                    .into(),
+            remedy: None,
+            ..base
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Finding {
+            detail: "/dev/kvm is not there; guests run all the same, more slowly".into(),
+            remedy: Some(
+                "switch virtualisation on in the firmware, or nested virtualisation".into(),
+            ),
+            ..base
+        },
+        Err(error) => Finding {
+            state: State::Forbidden,
+            detail: format!("/dev/kvm cannot be opened ({error})"),
+            remedy: Some("adduser $USER kvm as root".into()),
+            ..base
+        },
+    }
+}
+
+/// Whether this kernel can mount 9p itself.
+pub fn v9fs() -> Finding {
+    let base = missing(
+        "v9fs",
+        "the host kernel's own 9p client",
+        "client kernel (root only)",
+    );
+    let known = fs::read_to_string("/proc/filesystems")
+        .is_ok_and(|list| list.lines().any(|line| line.trim() == "9p"));
+    let root = nix::unistd::geteuid().is_root();
+    match (known, root) {
+        (true, true) => Finding {
+            state: State::Ready,
+            detail: "this kernel knows 9p".into(),
+            remedy: None,
+            ..base
+        },
+        (true, false) => Finding {
+            state: State::Forbidden,
+            detail: "this kernel knows 9p, but only root may mount it".into(),
+            remedy: Some("run probe9p as root, or take client uml or fuse".into()),
+            ..base
+        },
+        (false, _) => Finding {
+            detail: "this kernel has no 9p, or its module is not loaded".into(),
+            remedy: Some("modprobe 9p as root, or take client uml or fuse".into()),
+            ..base
+        },
+    }
+}
+
+/// Where guest kernels are kept that `scripts/setup` fetched.
+pub fn cache_dir() -> Option<PathBuf> {
+    env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .filter(|dir| dir.is_absolute())
+        .or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".cache")))
+        .map(|dir| dir.join("probe9p"))
+}
+
+/// Lists the kernels for guests in the user's cache directory.
+pub fn guest_kernels() -> Finding {
+    let base = missing(
+        "guest-kernels",
+        "kernels for guests",
+        "clients uml and qemu with --kernel 5.10",
+    );
+    let Some(dir) = cache_dir() else {
+        return Finding {
+            detail: "neither XDG_CACHE_HOME nor HOME is set".into(),
+            ..base
+        };
+    };
+    let mut names: Vec<String> = fs::read_dir(&dir)
+        .map(|entries| {
+            entries
+                .filter_map(Result::ok)
+                .map(|entry| entry.file_name().to_string_lossy().into_owned())
+                .collect()
+        })
+        .unwrap_or_default();
+    names.sort();
+    if names.is_empty() {
+        return Finding {
+            detail: format!("nothing in {}", dir.display()),
+            ..base
+        };
+    }
+    Finding {
+        state: State::Ready,
+        detail: format!("{}: {}", dir.display(), names.join(", ")),
+        remedy: None,
+        ..base
+    }
+}
