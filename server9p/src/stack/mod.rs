@@ -5,13 +5,21 @@
 //! known here.
 
 use std::{
+    collections::BTreeMap,
     ffi::OsString,
+    fmt,
     path::{Path, PathBuf},
+    str::FromStr,
     time::Duration,
 };
 
+use serde::{Deserialize, Serialize};
+
+use crate::profile::Profile;
+
 /// How the client caches, as v9fs's `cache=` option names it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Cache {
     /// Nothing is cached: every call goes to the server. What the VM runtime uses.
     #[default]
@@ -26,30 +34,215 @@ pub enum Cache {
     Fscache,
 }
 
+impl Cache {
+    /// Every mode, in the order that help texts list them.
+    pub const ALL: [Cache; 5] = [
+        Cache::None,
+        Cache::Readahead,
+        Cache::Mmap,
+        Cache::Loose,
+        Cache::Fscache,
+    ];
+
+    /// The name that `cache=` takes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Cache::None => "none",
+            Cache::Readahead => "readahead",
+            Cache::Mmap => "mmap",
+            Cache::Loose => "loose",
+            Cache::Fscache => "fscache",
+        }
+    }
+}
+
+impl fmt::Display for Cache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Cache {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Cache::ALL
+            .into_iter()
+            .find(|c| c.name() == text)
+            .ok_or_else(|| {
+                format!(
+                    "there is no cache mode {text:?}; take none, readahead, mmap, loose or fscache"
+                )
+            })
+    }
+}
+
+/// The Linux series whose v9fs a client is, or behaves as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Series {
+    /// 5.10, which the VM runtime ships.
+    #[serde(rename = "5.10")]
+    Linux5_10,
+    /// 6.1, which the VM runtime supports.
+    #[serde(rename = "6.1")]
+    Linux6_1,
+}
+
+impl Series {
+    /// As `--kernel` and reports name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Series::Linux5_10 => "5.10",
+            Series::Linux6_1 => "6.1",
+        }
+    }
+
+    /// The series that a profile means unless told otherwise.
+    pub fn of(profile: Profile) -> Series {
+        match profile {
+            Profile::Golem => Series::Linux5_10,
+            Profile::Qemu | Profile::Posix => Series::Linux6_1,
+        }
+    }
+}
+
+impl fmt::Display for Series {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Series {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        [Series::Linux5_10, Series::Linux6_1]
+            .into_iter()
+            .find(|s| s.name() == text)
+            .ok_or_else(|| format!("there is no kernel series {text:?} here; take 5.10 or 6.1"))
+    }
+}
+
+/// What a volume shall be, whichever client mounts it.
+#[derive(Debug, Clone)]
+pub struct VolumeOptions {
+    /// Whose behaviour the server takes on.
+    pub profile: Profile,
+    /// How the client caches.
+    pub cache: Cache,
+    /// The kernel series of the client.
+    pub series: Series,
+    /// User and group that the server runs as when it is started by root; unless given the export's owner
+    /// if that is not root, else nobody.
+    pub run_as: Option<(u32, u32)>,
+    /// Whether the server answers every change with EROFS.
+    pub read_only: bool,
+    /// Where the server writes one JSON line a message.
+    pub trace: Option<PathBuf>,
+    /// The msize that the client asks for, in bytes.
+    pub msize: u32,
+}
+
+impl VolumeOptions {
+    /// The VM runtime's own options under `profile`: cache=none, and the msize that virtio leaves of the
+    /// runtime's 104857600.
+    pub fn new(profile: Profile) -> VolumeOptions {
+        VolumeOptions {
+            profile,
+            cache: Cache::None,
+            series: Series::of(profile),
+            run_as: None,
+            read_only: false,
+            trace: None,
+            msize: 512_000,
+        }
+    }
+}
+
+/// What a mount turned out to be, for the report.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mounted {
+    /// `fuse`, `uml`, `qemu`, `kernel`, or `path`.
+    pub client: String,
+    /// `server9p`, `qemu`, `diod`, or `unknown` for a directory that was mounted already.
+    pub server: String,
+    /// The client's kernel release; for FUSE the series whose v9fs it behaves as.
+    pub kernel: String,
+    /// The options as the client got them, with the negotiated msize.
+    pub options: String,
+    /// The negotiated msize in bytes, where it is known.
+    pub msize: Option<u32>,
+    /// Versions of the parts (`server`, `client`, `qemu` …), by name.
+    pub versions: BTreeMap<String, String>,
+}
+
+/// As the first of [`CommandSpec::argv`]: the program that is running, whatever its path is in the world and
+/// whether or not the command's user could reach it there.
+pub const SELF: &str = "@self";
+
 /// A command to run in a volume's world.
 #[derive(Debug, Clone)]
 pub struct CommandSpec {
-    /// The program and its arguments.
+    /// The program ([`SELF`] for our own; looked up in the command's PATH if it has no slash) and its
+    /// arguments.
     pub argv: Vec<OsString>,
     /// Variables added to the environment.
     pub env: Vec<(OsString, OsString)>,
+    /// Whether the command starts with nothing but `env`.
+    pub clear_env: bool,
     /// Working directory, as the world sees it.
     pub cwd: PathBuf,
     /// User and group to run as, when not the world's root.
     pub user: Option<(u32, u32)>,
+    /// The mask of its file modes; the world's (022) unless given.
+    pub umask: Option<u32>,
     /// After this long the command and all its children are killed.
     pub limit: Duration,
 }
 
+impl CommandSpec {
+    /// The command `argv` in directory `cwd`, as the world's root, for at most a minute.
+    pub fn new<A: Into<OsString>>(
+        argv: impl IntoIterator<Item = A>,
+        cwd: impl Into<PathBuf>,
+    ) -> CommandSpec {
+        CommandSpec {
+            argv: argv.into_iter().map(Into::into).collect(),
+            env: Vec::new(),
+            clear_env: false,
+            cwd: cwd.into(),
+            user: None,
+            umask: None,
+            limit: Duration::from_secs(60),
+        }
+    }
+
+    /// The same with another limit.
+    pub fn limit(mut self, limit: Duration) -> CommandSpec {
+        self.limit = limit;
+        self
+    }
+
+    /// The same with one more variable in its environment.
+    pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> CommandSpec {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+}
+
 /// How a command ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Ended {
-    /// It exited with this code.
+    /// It exited with this code; 127 and 126 with a sentence on standard error when it could not be started.
     Code(i32),
     /// This signal ended it.
     Signal(i32),
     /// It was killed at its limit.
     TimedOut,
+    /// The kernel that it ran on died under it: a guest's panic. The world comes up anew for the next
+    /// command.
+    Crashed,
 }
 
 /// What came of a command.
@@ -70,18 +263,38 @@ pub trait World: Send + Sync {
     /// The volume's mount point, as commands run by [`World::run`] see it.
     fn path(&self) -> &Path;
 
-    /// Runs a command and waits for its end. May be called from several threads at once.
+    /// What the mount turned out to be.
+    fn mounted(&self) -> Mounted;
+
+    /// Runs a command and waits for its end and for the end of every process that it left. May be called
+    /// from several threads at once.
+    ///
+    /// # Errors
+    /// [`StackError::Lost`] when the volume died under the command; the next call brings it up anew.
     fn run(&self, command: &CommandSpec) -> Result<Finished, StackError>;
 
-    /// Kills every command that runs in this world, so that each [`World::run`] under way returns soon, and
-    /// refuses new ones. Called when a run is interrupted.
+    /// A plain directory of the same host file system as the export, that commands of this world reach too:
+    /// where the same things run natively, by the same users.
+    fn native(&self) -> Option<&Path> {
+        None
+    }
+
+    /// Kills every command that runs in this world, so that each [`World::run`] under way returns soon with
+    /// [`StackError::Cancelled`], and refuses new ones. Called when a run is interrupted.
     fn stop(&self);
 }
 
-/// Why a volume could not be brought up, or was lost.
-#[derive(Debug, thiserror::Error)]
+/// Why a volume could not be brought up, or was lost. Each text is a sentence that names the object and the
+/// remedy.
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum StackError {
-    /// A sentence that names the object and the remedy.
+    /// It could not be brought up.
     #[error("{0}")]
     Unavailable(String),
+    /// It was up and died; [`World::run`] brings it up anew.
+    #[error("{0}")]
+    Lost(String),
+    /// [`World::stop`] was called.
+    #[error("the run was cancelled")]
+    Cancelled,
 }

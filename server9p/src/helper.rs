@@ -1,0 +1,15 @@
+//! The processes that this program starts of itself.
+//!
+//! A volume needs more processes than the one that the user started: a server, an agent in the volume's
+//! namespaces, a FUSE daemon. They are the same program, started again with a first argument that begins
+//! with `@`; [`dispatch`] runs them. Both programs call it before anything else, so that a helper has one
+//! thread and nothing of the program's own around it.
+
+use std::{ffi::OsString, process::ExitCode};
+
+/// Runs the helper that `args` (without the program's name) asks for, and says how it ended; `None` when
+/// `args` asks for no helper of this library.
+pub fn dispatch(args: &[OsString]) -> Option<ExitCode> {
+    args.first()?.to_str()?.strip_prefix('@')?;
+    None
+}
