@@ -2,8 +2,12 @@
 
 mod cli;
 
-use std::process::ExitCode;
+use std::{ffi::OsString, process::ExitCode};
 
 fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
+    if let Some(code) = probes::ops::dispatch(&args) {
+        return code;
+    }
     cli::main()
 }

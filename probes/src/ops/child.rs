@@ -1,0 +1,142 @@
+//! `probe9p @case`: runs one operation case in one directory and prints what it saw.
+//!
+//! The case is a process of its own, so that a hang, a signal or a panic in it ends nothing else.
+
+use std::{
+    any::Any,
+    ffi::OsString,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+    process::ExitCode,
+    time::Instant,
+};
+
+use clap::Parser;
+use nix::errno::Errno;
+use results::{Observation, Outcome};
+
+use super::{
+    case::{Case, Ctx, Side},
+    find,
+    stop::{Call, CaseOutcome, Stop, errno_name},
+};
+
+/// The first argument of the child that runs one case.
+pub const ARGUMENT: &str = "@case";
+
+#[derive(Debug, Parser)]
+#[command(name = "probe9p @case")]
+struct Args {
+    /// The case's id.
+    #[arg(long)]
+    id: String,
+    /// Which of the two places the directory is in.
+    #[arg(long)]
+    side: Side,
+    /// A fresh, empty directory for the case alone.
+    #[arg(long)]
+    dir: PathBuf,
+}
+
+/// Runs the case that `args` name when they are a case child's; `None` when they are not.
+///
+/// `args` are the program's arguments without its own name. The observation is the last line of standard
+/// output; the exit code is 0 whenever there is one.
+pub fn dispatch(args: &[OsString]) -> Option<ExitCode> {
+    if args.first().is_none_or(|first| first != ARGUMENT) {
+        return None;
+    }
+    let args = match Args::try_parse_from(args) {
+        Ok(args) => args,
+        Err(error) => {
+            eprintln!("{error}");
+            return Some(ExitCode::from(70));
+        }
+    };
+    let Some(case) = find(&args.id) else {
+        eprintln!(
+            "probe9p @case: there is no operation case {:?}; see `probe9p list ops`.",
+            args.id
+        );
+        return Some(ExitCode::from(70));
+    };
+    let seen = observe(case, args.side, args.dir);
+    match serde_json::to_string(&seen) {
+        Ok(line) => println!("{line}"),
+        Err(error) => {
+            eprintln!("probe9p @case: the observation cannot be written as JSON: {error}.");
+            return Some(ExitCode::from(70));
+        }
+    }
+    Some(ExitCode::SUCCESS)
+}
+
+/// Runs `case` in `dir`, which becomes the process's working directory.
+pub fn observe(case: &Case, side: Side, dir: PathBuf) -> Observation {
+    if let Some(reason) = case.needs.iter().find_map(|need| need.unmet()) {
+        return Observation {
+            outcome: Outcome::NotRun,
+            detail: reason,
+            ..Default::default()
+        };
+    }
+    // Modes that cases ask for are the modes that they get.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    let mut ctx = Ctx::new(dir, side);
+    let start = Instant::now();
+    let outcome = run(case, &mut ctx);
+    let duration_ms = start.elapsed().as_secs_f64() * 1e3;
+    Observation {
+        facts: ctx.into_facts(),
+        duration_ms,
+        ..told(outcome)
+    }
+}
+
+fn run(case: &Case, ctx: &mut Ctx) -> CaseOutcome {
+    rustix::process::chdir(&ctx.dir).call("chdir", ctx.dir.display())?;
+    catch_unwind(AssertUnwindSafe(|| (case.run)(ctx))).unwrap_or_else(|panic| {
+        Err(Stop::broken(
+            "panic",
+            format!(
+                "the case itself panicked, which is a fault of probe9p: {}",
+                said(&*panic)
+            ),
+        ))
+    })
+}
+
+/// What a panic said.
+pub(super) fn said(panic: &(dyn Any + Send)) -> String {
+    panic
+        .downcast_ref::<String>()
+        .cloned()
+        .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+        .unwrap_or_else(|| "a panic without a message".to_owned())
+}
+
+fn told(outcome: CaseOutcome) -> Observation {
+    match outcome {
+        Ok(()) => Observation {
+            outcome: Outcome::Ok,
+            ..Default::default()
+        },
+        Err(Stop::NotRun(detail)) => Observation {
+            outcome: Outcome::NotRun,
+            detail,
+            ..Default::default()
+        },
+        Err(Stop::Failed {
+            call,
+            errno,
+            detail,
+        }) => Observation {
+            outcome: Outcome::Error,
+            errno: errno.map(|errno| errno_name(Errno::from_raw(errno))),
+            call: Some(call),
+            failed_calls: errno.map(|_| detail.clone()).into_iter().collect(),
+            detail,
+            ..Default::default()
+        },
+    }
+}

@@ -1,0 +1,89 @@
+//! What a case needs of the machine and of the world that it runs in, each found out by trying.
+//!
+//! A need is detected inside the child that runs the case, because a volume's world (a user namespace, a
+//! guest) can lack what the host has.
+
+use std::fs;
+
+use rustix::process::{Gid, Uid, geteuid};
+use serde::Serialize;
+
+use super::process;
+
+/// The uid and gid that stand for "somebody else" in cases: nobody's.
+pub const OTHER: u32 = 65534;
+/// A second foreign id, for what concerns two users who are not the owner.
+pub const THIRD: u32 = 65533;
+
+/// Something without which a case says nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Need {
+    /// To run as root, be it of a user namespace.
+    Root,
+    /// To be able to run a process as another user.
+    SecondUser,
+    /// To be root of the initial user namespace (device nodes, file handles, trusted xattrs).
+    HostRoot,
+    /// A kernel that can do io_uring and allows it.
+    IoUring,
+    /// The right to mount, in a mount namespace of the case's own.
+    Mount,
+}
+
+impl Need {
+    /// Why the need is not met, or `None` when it is.
+    pub fn unmet(self) -> Option<String> {
+        let root = geteuid().is_root();
+        match self {
+            Need::Root if !root => Some("needs root: run as root".into()),
+            Need::SecondUser if !root => {
+                Some("needs a second user: run as root, which can become another".into())
+            }
+            Need::SecondUser => process::as_user(OTHER, || Ok(())).err().map(|stop| {
+                format!("needs a second user, and becoming uid {OTHER} failed here: {stop:?}")
+            }),
+            Need::HostRoot if !root || !initial_user_namespace() => Some(
+                "needs root of the host, not of a user namespace: run as root outside of one"
+                    .into(),
+            ),
+            Need::IoUring => io_uring_refusal(),
+            Need::Mount => process::fork(|_| {
+                // Only the child leaves the mount namespace; nothing that it does is seen outside.
+                let mut flags = rustix::thread::UnshareFlags::NEWNS;
+                if !root {
+                    flags |= rustix::thread::UnshareFlags::NEWUSER;
+                }
+                // SAFETY: the process has one thread, and shares no descriptor table.
+                unsafe { rustix::thread::unshare_unsafe(flags) }
+                    .map_err(|e| super::stop::Stop::NotRun(e.to_string()))
+            })
+            .and_then(process::Other::join)
+            .err()
+            .map(|_| "needs the right to make a mount namespace: run as root".into()),
+            Need::Root | Need::HostRoot => None,
+        }
+    }
+}
+
+/// Whether ids are those of the host: a user namespace maps fewer than all of them.
+fn initial_user_namespace() -> bool {
+    fs::read_to_string("/proc/self/uid_map")
+        .is_ok_and(|map| map.split_whitespace().eq(["0", "0", "4294967295"]))
+}
+
+fn io_uring_refusal() -> Option<String> {
+    // SAFETY: a null parameter block makes the kernel answer EFAULT before it does anything.
+    let result = unsafe { libc::syscall(libc::SYS_io_uring_setup, 1, std::ptr::null::<u8>()) };
+    let errno = nix::errno::Errno::last();
+    (result == -1 && matches!(errno, nix::errno::Errno::ENOSYS | nix::errno::Errno::EPERM))
+        .then(|| format!("needs io_uring, which this kernel refuses ({errno:?})"))
+}
+
+/// Makes the calling process run as `id`, without other groups. For a forked child only.
+pub(super) fn become_user(id: u32) -> Result<(), rustix::io::Errno> {
+    rustix::thread::set_thread_groups(&[])?;
+    let (uid, gid) = (Uid::from_raw(id), Gid::from_raw(id));
+    rustix::thread::set_thread_res_gid(gid, gid, gid)?;
+    rustix::thread::set_thread_res_uid(uid, uid, uid)
+}

@@ -1,0 +1,61 @@
+//! Every operation case holds in a plain local directory, on a disk and on a tmpfs: what fails natively
+//! can say nothing of a volume.
+
+use std::{fs, path::Path, process::Command};
+
+use results::{Observation, Outcome};
+
+/// Runs every case as the runner would, in fresh directories below `parent`.
+fn all_cases_hold_in(parent: &Path) {
+    let mut failures = Vec::new();
+    let mut ran = 0;
+    for case in probes::ops::planned() {
+        let dir = tempfile::tempdir_in(parent).expect("a fresh directory");
+        let output = Command::new(env!("CARGO_BIN_EXE_probe9p"))
+            .args(&case.child_args)
+            .args(["--side", "native", "--dir"])
+            .arg(dir.path())
+            .output()
+            .expect("the case's child starts");
+        let last = output
+            .stdout
+            .rsplit(|&b| b == b'\n')
+            .find(|line| !line.is_empty());
+        let seen: Option<Observation> = last.and_then(|line| serde_json::from_slice(line).ok());
+        match seen {
+            Some(seen) if seen.outcome == Outcome::Ok => ran += 1,
+            Some(seen) if seen.outcome == Outcome::NotRun => {
+                println!("skipped {}: {}", case.id, seen.detail);
+            }
+            Some(seen) => failures.push(format!("{}: {}", case.id, seen.detail)),
+            None => failures.push(format!(
+                "{}: no observation, {}: {}",
+                case.id,
+                output.status,
+                String::from_utf8_lossy(&output.stderr)
+            )),
+        }
+    }
+    assert!(
+        failures.is_empty(),
+        "in {}:\n{}",
+        parent.display(),
+        failures.join("\n")
+    );
+    assert!(ran > 0, "no case ran at all");
+}
+
+#[test]
+fn every_case_holds_on_this_machines_disk() {
+    all_cases_hold_in(Path::new(env!("CARGO_TARGET_TMPDIR")));
+}
+
+#[test]
+fn every_case_holds_on_tmpfs() {
+    let shm = Path::new("/dev/shm");
+    if !fs::metadata(shm).is_ok_and(|at| at.is_dir()) {
+        println!("skipped: /dev/shm is missing");
+        return;
+    }
+    all_cases_hold_in(shm);
+}
