@@ -3,7 +3,16 @@
 //!
 //! Everything here is a pure function of data: nothing in this crate touches a mount, a process or the clock.
 
+pub mod event;
+pub mod report;
+pub mod reporter;
 pub mod schema;
 pub mod verdict;
 
+mod text;
+
+pub use event::{Event, RunStarted};
+pub use report::{OutOfOrder, ReportBuilder};
+pub use reporter::{Format, Look, Reporter};
 pub use schema::*;
+pub use verdict::{FailOn, judge, representative, with_remedies};
