@@ -4,15 +4,20 @@
 //! Everything here is a pure function of data: nothing in this crate touches a mount, a process or the clock.
 
 pub mod event;
+pub mod read;
 pub mod report;
 pub mod reporter;
 pub mod schema;
+pub mod stats;
 pub mod verdict;
 
+mod schema_json;
 mod text;
 
 pub use event::{Event, RunStarted};
+pub use read::ReadError;
 pub use report::{OutOfOrder, ReportBuilder};
 pub use reporter::{Format, Look, Reporter};
 pub use schema::*;
+pub use schema_json::json_schema;
 pub use verdict::{FailOn, judge, representative, with_remedies};

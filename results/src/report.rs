@@ -57,13 +57,13 @@ pub struct ReportBuilder {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OutOfOrder {
     /// Something happened before the run began.
-    #[error("it stands before the event run_started, which must be the first")]
+    #[error("an event stands before run_started, which must be the first")]
     NotStarted,
     /// A second run began.
     #[error("a second run begins here; a file of events holds one run only")]
     StartedTwice,
     /// Something happened after the run's end.
-    #[error("it stands after the end of the run")]
+    #[error("an event stands after the end of the run")]
     Ended,
     /// A case or workload has two results.
     #[error("{0} already has a result")]

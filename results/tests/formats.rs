@@ -158,6 +158,6 @@ fn events_out_of_order_are_refused() {
         let mut out = Vec::new();
         let mut reporter = format.reporter(&mut out, Look::default());
         let error = reporter.event(&events[1]).unwrap_err().to_string();
-        assert!(error.contains("before the event run_started"), "{error}");
+        assert!(error.contains("before run_started"), "{error}");
     }
 }

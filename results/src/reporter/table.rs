@@ -160,10 +160,7 @@ impl<W: io::Write> Table<W> {
             pad_right(&clean(&bench.unit), UNIT),
             pad_left(&interval(&bench.native), INTERVAL),
             pad_left(&interval(&bench.volume), INTERVAL),
-            self.paint(
-                BOLD,
-                &format!("{} ({})", ratio(bench.ratio), clean(&bench.unit))
-            ),
+            self.paint(BOLD, &ratio(bench.ratio)),
         )?;
         for warning in &bench.warnings {
             for line in wrap(&clean(warning), self.look.width.saturating_sub(4)) {
