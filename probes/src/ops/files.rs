@@ -3,7 +3,12 @@
 //! A case runs with its fresh directory as the working directory, and all paths are relative to it: so it
 //! needs no way through the directories above, which a volume's world may close to other users.
 
-use std::{ffi::OsString, fmt::Display, os::fd::OwnedFd, path::Path};
+use std::{
+    ffi::OsString,
+    fmt::Display,
+    os::fd::{AsRawFd, OwnedFd},
+    path::Path,
+};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat};
 
@@ -103,6 +108,16 @@ pub fn lstat(path: &str) -> CaseOutcome<Stat> {
 /// Attributes of an open file.
 pub fn fstat(fd: &OwnedFd, name: &str) -> CaseOutcome<Stat> {
     rustix::fs::fstat(fd).call("fstat", name)
+}
+
+/// Device and inode number: what tells one file from another.
+pub fn id(stat: &Stat) -> (u64, u64) {
+    (stat.st_dev, stat.st_ino)
+}
+
+/// The name under which the process's own descriptor is found.
+pub fn proc_fd(fd: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", fd.as_raw_fd())
 }
 
 /// The permission bits of attributes, with set-id and sticky.

@@ -1,20 +1,399 @@
-//! Identity of files, and files that stay open after their name is gone.
+//! Identity of files: one file is one inode number, however it was reached and whatever it is called.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rustix::fs::{RawDir, StatxFlags};
 
 use super::prelude::*;
 
 submit!(
     Case::new(
-        "inode.unlinked_ftruncate",
-        "ftruncate works on an open file whose name was removed",
-        unlinked_ftruncate,
+        "inode.identity",
+        "stat, fstat and a second open of one file agree on device and inode number",
+        identity
     )
-    .source("POSIX unlink(): the file stays accessible while it is open; kata-containers#9700")
-    .needed_by(&["iperf3", "programs that size a tmpfile()"])
+    .source("POSIX <sys/stat.h>: st_dev and st_ino identify a file")
+    .needed_by(&["tar", "rsync", "find", "cp (same-file check)"])
 );
 
-fn unlinked_ftruncate(_: &mut Ctx) -> CaseOutcome {
-    let fd = create("data", b"0123456789")?;
-    unlink("data")?;
-    rustix::fs::ftruncate(&fd, 4).call("ftruncate", "data, 4; its name was removed")?;
-    same_bytes("ftruncate", "data", &read_at(&fd, "data", 0, 100)?, b"0123")
+fn identity(_: &mut Ctx) -> CaseOutcome {
+    let first = create("data", b"x")?;
+    let second = open("data", OFlags::RDONLY)?;
+    write("else", b"x")?;
+    let want = id(&stat("data")?);
+    expect(
+        "fstat",
+        "the identity of data",
+        id(&fstat(&first, "data")?),
+        want,
+    )?;
+    expect(
+        "open",
+        "the identity of data",
+        id(&fstat(&second, "data")?),
+        want,
+    )?;
+    ensure(
+        "stat",
+        id(&stat("else")?) != want,
+        "two files have the same identity",
+    )
+}
+
+submit!(
+    Case::new(
+        "inode.stable_over_rename",
+        "a file and what is below a directory keep their inode numbers over a rename",
+        stable_over_rename
+    )
+    .source("POSIX rename(); rename(2)")
+    .needed_by(&[
+        "tail -F",
+        "logrotate",
+        "fluentd",
+        "inode-keyed caches (git index, ccache)"
+    ])
+);
+
+fn stable_over_rename(_: &mut Ctx) -> CaseOutcome {
+    mkdir("dir")?;
+    write("dir/inner", b"x")?;
+    write("data", b"x")?;
+    let (data, dir, inner) = (
+        id(&stat("data")?),
+        id(&stat("dir")?),
+        id(&stat("dir/inner")?),
+    );
+    rename("data", "dir/moved")?;
+    rename("dir", "dir2")?;
+    expect(
+        "rename",
+        "the identity of the file",
+        id(&stat("dir2/moved")?),
+        data,
+    )?;
+    expect(
+        "rename",
+        "the identity of the directory",
+        id(&stat("dir2")?),
+        dir,
+    )?;
+    expect(
+        "rename",
+        "the identity of a file below",
+        id(&stat("dir2/inner")?),
+        inner,
+    )
+}
+
+submit!(
+    Case::new(
+        "inode.stable_over_reopen",
+        "a file closed, written to and opened again keeps its inode number",
+        stable_over_reopen
+    )
+    .source("POSIX <sys/stat.h>")
+    .needed_by(&[
+        "git (index entries)",
+        "make-like build caches",
+        "borg (files cache)"
+    ])
+);
+
+fn stable_over_reopen(_: &mut Ctx) -> CaseOutcome {
+    write("data", b"x")?;
+    let before = id(&stat("data")?);
+    let fd = open("data", OFlags::RDWR)?;
+    write_at(&fd, "data", 0, &[7; 100_000])?;
+    drop(fd);
+    chmod("data", 0o600)?;
+    expect("open", "the identity of data", id(&stat("data")?), before)
+}
+
+submit!(
+    Case::new(
+        "inode.unique",
+        "300 files and directories that exist at once have 300 inode numbers",
+        unique
+    )
+    .source("POSIX <sys/stat.h>: st_dev and st_ino identify a file; lf-edge/eve#3635")
+    .needed_by(&[
+        "find (loop detection)",
+        "tar and rsync -H (hard links)",
+        "du"
+    ])
+);
+
+fn unique(_: &mut Ctx) -> CaseOutcome {
+    let mut seen = BTreeSet::new();
+    for i in 0..150 {
+        write(&format!("f{i}"), b"")?;
+        mkdir(&format!("d{i}"))?;
+    }
+    for i in 0..150 {
+        seen.insert(id(&stat(&format!("f{i}"))?));
+        seen.insert(id(&stat(&format!("d{i}"))?));
+    }
+    expect(
+        "stat",
+        "the number of identities of 300 files",
+        seen.len(),
+        300,
+    )
+}
+
+submit!(
+    Case::new(
+        "inode.dirent_ino",
+        "the inode numbers that a directory listing gives are those that stat gives",
+        dirent_ino
+    )
+    .source("getdents64(2): d_ino")
+    .needed_by(&["find -inum", "ls -i", "getcwd fallbacks", "fts(3)"])
+);
+
+fn dirent_ino(_: &mut Ctx) -> CaseOutcome {
+    mkdir("dir")?;
+    write("dir/file", b"x")?;
+    mkdir("dir/sub")?;
+    symlink("file", "dir/link")?;
+    let fd = open("dir", OFlags::RDONLY | OFlags::DIRECTORY)?;
+    let mut listed = BTreeMap::new();
+    let mut buffer = Vec::with_capacity(8192);
+    let mut entries = RawDir::new(&fd, buffer.spare_capacity_mut());
+    while let Some(entry) = entries.next() {
+        let entry = entry.call("getdents64", "dir")?;
+        listed.insert(
+            entry.file_name().to_string_lossy().into_owned(),
+            entry.ino(),
+        );
+    }
+    for name in ["file", "sub", "link"] {
+        let ino = lstat(&format!("dir/{name}"))?.st_ino;
+        expect(
+            "getdents64",
+            &format!("d_ino of {name}"),
+            listed.get(name),
+            Some(&ino),
+        )?;
+    }
+    Ok(())
+}
+
+submit!(
+    Case::new(
+        "inode.nlink_of_directory",
+        "a directory's link count follows its subdirectories as natively",
+        nlink_of_directory
+    )
+    .source("ext4: 2 and one for each subdirectory; find(1), -noleaf")
+    .needed_by(&["find (leaf optimisation)", "fts(3)"])
+);
+
+fn nlink_of_directory(ctx: &mut Ctx) -> CaseOutcome {
+    mkdir("dir")?;
+    for name in ["dir/a", "dir/b", "dir/c"] {
+        mkdir(name)?;
+    }
+    ctx.fact("nlink with three subdirectories", stat("dir")?.st_nlink);
+    rustix::fs::rmdir("dir/b").call("rmdir", "dir/b")?;
+    ctx.fact("nlink with two subdirectories", stat("dir")?.st_nlink);
+    holds("rmdir", "dir", &["a", "c"])
+}
+
+submit!(
+    Case::new(
+        "inode.birth_time",
+        "statx tells when a file was made",
+        birth_time
+    )
+    .source("statx(2): STATX_BTIME")
+    .needed_by(&[
+        "stat %W",
+        "restic and borg (as metadata)",
+        "Rust Metadata::created"
+    ])
+);
+
+fn birth_time(ctx: &mut Ctx) -> CaseOutcome {
+    write("data", b"x")?;
+    let stat = rustix::fs::statx(
+        CWD,
+        "data",
+        AtFlags::empty(),
+        StatxFlags::BASIC_STATS | StatxFlags::BTIME,
+    )
+    .call("statx", "data")?;
+    expect("statx", "stx_size", stat.stx_size, 1)?;
+    ctx.guarantee("birth time", stat.stx_mask & StatxFlags::BTIME.bits() != 0);
+    Ok(())
+}
+
+submit!(
+    Case::new(
+        "inode.statx_agrees",
+        "statx and stat tell the same of size, mode, links, inode number and times",
+        statx_agrees
+    )
+    .source("statx(2)")
+    .needed_by(&[
+        "coreutils since 8.31",
+        "glibc (stat by statx on some machines)",
+        "Node.js"
+    ])
+);
+
+fn statx_agrees(_: &mut Ctx) -> CaseOutcome {
+    create_mode("data", 0o640, b"seven b")?;
+    link("data", "again")?;
+    let old = stat("data")?;
+    let new = rustix::fs::statx(CWD, "data", AtFlags::empty(), StatxFlags::BASIC_STATS)
+        .call("statx", "data")?;
+    expect("statx", "stx_size", new.stx_size, 7)?;
+    expect("statx", "stx_mode", u32::from(new.stx_mode), old.st_mode)?;
+    expect("statx", "stx_nlink", new.stx_nlink, 2)?;
+    expect("statx", "stx_ino", new.stx_ino, old.st_ino)?;
+    expect(
+        "statx",
+        "stx_mtime",
+        (new.stx_mtime.tv_sec, i64::from(new.stx_mtime.tv_nsec)),
+        (old.st_mtime, old.st_mtime_nsec as i64),
+    )
+}
+
+submit!(
+    Case::new(
+        "inode.o_path",
+        "a descriptor opened with O_PATH serves fstat, *at() and re-opening by /proc/self/fd",
+        o_path
+    )
+    .source("open(2): O_PATH; proc(5): /proc/PID/fd")
+    .needed_by(&["systemd", "runc and crun", "tmpfiles", "glib (GLocalFile)"])
+);
+
+fn o_path(_: &mut Ctx) -> CaseOutcome {
+    mkdir("dir")?;
+    write("dir/data", b"reached")?;
+    let dir = open("dir", OFlags::PATH)?;
+    let file = rustix::fs::openat(&dir, "data", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+        .call("openat", "dir, data, O_PATH")?;
+    expect("fstat", "st_size", fstat(&file, "data")?.st_size, 7)?;
+    rustix::io::read(&file, &mut [0; 4]).refused(
+        "read",
+        "data, opened with O_PATH",
+        Errno::EBADF,
+    )?;
+    let again = open(&proc_fd(&file), OFlags::RDWR)?;
+    same_bytes("open", "data", &read_at(&again, "data", 0, 10)?, b"reached")
+}
+
+submit!(
+    Case::new(
+        "inode.reopen_proc_fd",
+        "a file that is open for reading is opened anew for writing by /proc/self/fd",
+        reopen_proc_fd
+    )
+    .source("proc(5): /proc/PID/fd; open_tree and memfd users do the same")
+    .needed_by(&["runc", "systemd (fd_reopen)", "bash <(…) and /dev/fd"])
+);
+
+fn reopen_proc_fd(_: &mut Ctx) -> CaseOutcome {
+    write("data", b"old")?;
+    let fd = open("data", OFlags::RDONLY)?;
+    let writer = open(&proc_fd(&fd), OFlags::WRONLY)?;
+    write_at(&writer, "data", 0, b"new")?;
+    same_bytes("open", "data", &read_at(&fd, "data", 0, 10)?, b"new")
+}
+
+submit!(
+    Case::new(
+        "inode.name_to_handle",
+        "name_to_handle_at gives a handle that is the same for the same file",
+        name_to_handle
+    )
+    .source("name_to_handle_at(2); v9fs has no export operations")
+    .needed_by(&[
+        "podman (storage drivers)",
+        "systemd (cg, mount detection)",
+        "CRIU",
+        "fanotify users",
+        "nfsd"
+    ])
+);
+
+fn name_to_handle(_: &mut Ctx) -> CaseOutcome {
+    write("data", b"x")?;
+    write("else", b"x")?;
+    let handle = Handle::of("data").call("name_to_handle_at", "data")?;
+    link("data", "again")?;
+    let again = Handle::of("again").call("name_to_handle_at", "again")?;
+    let other = Handle::of("else").call("name_to_handle_at", "else")?;
+    ensure(
+        "name_to_handle_at",
+        handle.0 == again.0,
+        "two names of one file have different handles",
+    )?;
+    ensure(
+        "name_to_handle_at",
+        handle.0 != other.0,
+        "two files have the same handle",
+    )
+}
+
+submit!(
+    Case::new(
+        "inode.open_by_handle",
+        "open_by_handle_at opens the file of a handle, also after a rename",
+        open_by_handle
+    )
+    .source("open_by_handle_at(2)")
+    .needed_by(&["CRIU", "nfsd", "fanotify users", "xfsdump"])
+    .needs(&[Need::HostRoot])
+);
+
+fn open_by_handle(_: &mut Ctx) -> CaseOutcome {
+    write("data", b"by handle")?;
+    let mut handle = Handle::of("data").call("name_to_handle_at", "data")?;
+    rename("data", "moved")?;
+    let dir = open(".", OFlags::RDONLY)?;
+    // SAFETY: the handle's buffer was filled by name_to_handle_at and outlives the call.
+    let fd = check(unsafe {
+        libc::open_by_handle_at(
+            dir.as_raw_fd(),
+            handle.0.as_mut_ptr().cast(),
+            libc::O_RDONLY,
+        )
+    })
+    .call("open_by_handle_at", "moved")?;
+    // SAFETY: the descriptor was just made and belongs to nobody else.
+    let fd = unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(fd) };
+    same_bytes(
+        "open_by_handle_at",
+        "moved",
+        &read_at(&fd, "moved", 0, 20)?,
+        b"by handle",
+    )
+}
+
+/// A file handle: the kernel's struct file_handle, 8 bytes of head and up to 128 of the handle itself.
+struct Handle([u32; 34]);
+
+impl Handle {
+    fn of(path: &str) -> Result<Self, Errno> {
+        let path = std::ffi::CString::new(path).map_err(|_| Errno::EINVAL)?;
+        let mut handle = Handle([0; 34]);
+        handle.0[0] = 128;
+        let mut mount = 0;
+        // SAFETY: the buffer holds the head and as many bytes as its first field says.
+        check(unsafe {
+            libc::name_to_handle_at(
+                libc::AT_FDCWD,
+                path.as_ptr(),
+                handle.0.as_mut_ptr().cast(),
+                &mut mount,
+                0,
+            )
+        })?;
+        Ok(handle)
+    }
 }

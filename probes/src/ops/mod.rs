@@ -8,13 +8,16 @@
 pub mod case;
 pub mod child;
 pub mod files;
+pub mod map;
 pub mod needs;
 pub mod process;
 pub mod stop;
 
 mod inode;
+mod link;
 mod mmap;
 mod special;
+mod unlinked;
 
 use std::ffi::OsString;
 
@@ -41,6 +44,7 @@ mod prelude {
     pub(super) use super::{
         case::{Case, Ctx},
         files::*,
+        map::{Map, PRIVATE, READ, SHARED, WRITE},
         needs::{Need, OTHER, THIRD},
         process::{as_user, fork},
         stop::{Call, CaseOutcome, Stop, check, ensure, expect},
