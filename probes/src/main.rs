@@ -6,8 +6,6 @@ use std::{ffi::OsString, process::ExitCode};
 
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
-    if let Some(code) = probes::ops::dispatch(&args) {
-        return code;
-    }
-    cli::main()
+    let child = probes::ops::dispatch(&args).or_else(|| probes::tools::dispatch(&args));
+    child.unwrap_or_else(cli::main)
 }

@@ -1,0 +1,92 @@
+//! System calls that failed while a tool ran, however they were seen: by the built-in SQLite's own hooks, or by
+//! strace.
+//!
+//! They are the evidence from which a cause is found, so they are written the same way on both sides: names
+//! below the case's directory are relative to it, and numbers that say nothing (addresses, pids) are left out.
+
+use std::{collections::HashSet, fmt, path::Path};
+
+use nix::errno::Errno;
+use serde::{Deserialize, Serialize};
+
+/// A call that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct FailedCall {
+    /// The call's name, `mmap`.
+    pub call: String,
+    /// Its arguments, in the call's order, the file first where the call takes a descriptor.
+    pub args: String,
+    /// Name of the errno, `EINVAL`.
+    pub errno: String,
+    /// What the program made of it, where it gave up because of this call: `SQLITE_IOERR_SHMMAP`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gave_up: Option<String>,
+}
+
+impl fmt::Display for FailedCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}({}) = {}", self.call, self.args, self.errno)
+    }
+}
+
+impl FailedCall {
+    /// True for failures that every program provokes on purpose, looking for files or waiting for locks.
+    pub fn is_ordinary(&self) -> bool {
+        match self.errno.as_str() {
+            "ENOENT" => matches!(
+                self.call.as_str(),
+                "access"
+                    | "faccessat"
+                    | "faccessat2"
+                    | "stat"
+                    | "lstat"
+                    | "newfstatat"
+                    | "statx"
+                    | "readlink"
+                    | "readlinkat"
+                    | "open"
+                    | "openat"
+                    | "unlink"
+                    | "unlinkat"
+                    | "execve"
+            ),
+            "EAGAIN" | "EINTR" | "ECHILD" => true,
+            "ENOTTY" => self.call == "ioctl",
+            _ => false,
+        }
+    }
+}
+
+/// The name of an errno, or its number in words where it has none.
+pub fn errno_name(number: i32) -> String {
+    match Errno::from_raw(number) {
+        Errno::UnknownErrno => format!("errno {number}"),
+        // Linux has one number for both names; the manual pages of the calls that we test say EOPNOTSUPP.
+        errno => format!("{errno:?}"),
+    }
+}
+
+/// Names below `base` become relative to it.
+pub fn relative<'a>(name: &'a Path, base: &Path) -> &'a Path {
+    name.strip_prefix(base)
+        .ok()
+        .filter(|rest| !rest.as_os_str().is_empty())
+        .unwrap_or(name)
+}
+
+/// Each call once, oldest first, and at most `most` of them.
+pub fn distinct(calls: Vec<FailedCall>, most: usize) -> Vec<FailedCall> {
+    let mut seen = HashSet::new();
+    calls
+        .into_iter()
+        .filter(|call| seen.insert((call.call.clone(), call.args.clone(), call.errno.clone())))
+        .take(most)
+        .collect()
+}
+
+/// The call that a program failed by: the one that it gave up on, else the last that no program provokes on
+/// purpose.
+pub fn decisive(calls: &[FailedCall]) -> Option<&FailedCall> {
+    let gave_up = calls.iter().rev().find(|call| call.gave_up.is_some());
+    gave_up.or_else(|| calls.iter().rev().find(|call| !call.is_ordinary()))
+}

@@ -1,0 +1,374 @@
+//! The child that runs one tool case on one side: `probe9p @tool-case --recipe R --case ID --side S --dir DIR`.
+//!
+//! It runs the script in the directory that it is given, judges what came of it by the recipe's expectations, and
+//! prints one [`Observation`]. When a program that cannot record its own calls fails on the volume and strace is
+//! installed, the case is run twice more under strace, on the volume and natively, and the calls that failed on
+//! the volume alone become the observation's evidence.
+
+use std::{
+    collections::BTreeMap,
+    ffi::{OsStr, OsString},
+    fs, io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+
+use clap::{Parser, ValueEnum};
+use results::{Observation, Outcome};
+
+use super::{
+    calls::{self, FailedCall},
+    find,
+    recipe::{Case, Place, Recipe, Remedy, Variant},
+    script::{self, Job, Ran},
+    strace,
+};
+
+/// How many failing calls an observation keeps.
+const KEPT_CALLS: usize = 60;
+
+/// The child's command line.
+#[derive(Debug, Parser)]
+#[command(name = "@tool-case")]
+struct Arguments {
+    /// A recipe's name, or the path of one.
+    #[arg(long)]
+    recipe: OsString,
+    /// The case's whole id, `sqlite3-cli.wal`.
+    #[arg(long)]
+    case: String,
+    /// The remedy that is being tried.
+    #[arg(long)]
+    remedy: Option<String>,
+    #[arg(long)]
+    side: Side,
+    /// The case's own fresh directory.
+    #[arg(long)]
+    dir: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Side {
+    Native,
+    Volume,
+}
+
+/// Runs the child; `arguments` are those after the helper's name.
+pub fn main(arguments: Vec<OsString>) -> ExitCode {
+    let name = OsString::from("@tool-case");
+    let arguments = match Arguments::try_parse_from(std::iter::once(name).chain(arguments)) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(2);
+        }
+    };
+    let observation = observe(&arguments).unwrap_or_else(|reason| Observation {
+        detail: reason,
+        ..Default::default()
+    });
+    match serde_json::to_string(&observation) {
+        Ok(line) => {
+            println!("{line}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("The observation cannot be written: {error}.");
+            ExitCode::from(70)
+        }
+    }
+}
+
+/// Runs the case; an error is the reason why it was not run.
+fn observe(arguments: &Arguments) -> Result<Observation, String> {
+    let recipe = super::recipe_named(&arguments.recipe).map_err(|error| error.to_string())?;
+    let (variant, case) = select(&recipe, &arguments.case)?;
+    let remedy = arguments
+        .remedy
+        .as_deref()
+        .map(|id| remedy(&recipe, id))
+        .transpose()?;
+    find::present(variant)?;
+    let run = Run {
+        recipe: &recipe,
+        variant,
+        case,
+        remedy,
+        dir: &arguments.dir,
+    };
+
+    let first = run
+        .script(&arguments.dir, case.limit(), None)
+        .map_err(|error| {
+            format!(
+                "The script of {} could not be run: {error}.",
+                arguments.case
+            )
+        })?;
+    let mut observation = run.judge(&first.ran, &first.scratch);
+    let failed = matches!(observation.outcome, Outcome::Error | Outcome::Signal);
+    let traceable = arguments.side == Side::Volume && variant.builtin.is_none() && remedy.is_none();
+    if failed && traceable && first.ran.duration < case.limit() / 4 {
+        run.trace(&mut observation);
+    }
+    Ok(observation)
+}
+
+fn select<'a>(recipe: &'a Recipe, id: &str) -> Result<(&'a Variant, &'a Case), String> {
+    let found = id.split_once('.').and_then(|(variant, case)| {
+        let variant = recipe
+            .variants
+            .get_ref()
+            .iter()
+            .find(|known| known.name.get_ref() == variant)?;
+        Some((
+            variant,
+            recipe
+                .cases
+                .get_ref()
+                .iter()
+                .find(|known| known.id.get_ref() == case)?,
+        ))
+    });
+    found.ok_or_else(|| format!("The recipe {} has no case {id}.", recipe.name.get_ref()))
+}
+
+fn remedy<'a>(recipe: &'a Recipe, id: &str) -> Result<&'a Remedy, String> {
+    let found = recipe
+        .remedies
+        .iter()
+        .find(|known| known.id.get_ref() == id);
+    found.ok_or_else(|| format!("The recipe {} has no remedy {id}.", recipe.name.get_ref()))
+}
+
+/// A case on one side.
+struct Run<'a> {
+    recipe: &'a Recipe,
+    variant: &'a Variant,
+    case: &'a Case,
+    remedy: Option<&'a Remedy>,
+    dir: &'a Path,
+}
+
+/// A script's run, with the local directory that it had.
+struct Executed {
+    ran: Ran,
+    scratch: tempfile::TempDir,
+    trace: String,
+}
+
+impl Run<'_> {
+    /// Runs the script in `dir`, under strace when a name for its trace is given.
+    fn script(&self, dir: &Path, limit: Duration, trace: Option<&str>) -> io::Result<Executed> {
+        let scratch = tempfile::Builder::new().prefix("probe9p-case-").tempdir()?;
+        if let Some(builtin) = self.variant.builtin {
+            let own = own_program()?;
+            let helper = format!("@{}", builtin.program());
+            script::provide(
+                scratch.path(),
+                builtin.program(),
+                &[own.as_os_str(), OsStr::new(&helper)],
+            )?;
+        }
+        let homes = match self.case.tmpdir {
+            Place::Native => scratch.path().to_owned(),
+            Place::Volume => dir.join(".probe9p"),
+        };
+        let trace = trace.map(|name| scratch.path().join(name));
+        let mut env: Vec<(String, OsString)> = Vec::new();
+        if let Some(remedy) = self.remedy {
+            env.extend(
+                remedy
+                    .env
+                    .iter()
+                    .map(|(name, value)| (name.clone(), value.into())),
+            );
+            env.push(("PROBE9P_REMEDY".to_owned(), remedy.id.get_ref().into()));
+        } else {
+            env.push(("PROBE9P_REMEDY".to_owned(), OsString::new()));
+        }
+        let ran = script::run(&Job {
+            text: [&self.recipe.prelude, self.case.script.get_ref()],
+            dir,
+            scratch: scratch.path(),
+            homes: &homes,
+            env,
+            under: trace.as_deref().map(strace::command).unwrap_or_default(),
+            limit,
+        })?;
+        // Text that is not UTF-8 in a trace is strace's own escaping gone wrong; the rest is still evidence.
+        let trace = trace.map(fs::read).transpose()?.unwrap_or_default();
+        Ok(Executed {
+            ran,
+            scratch,
+            trace: String::from_utf8_lossy(&trace).into_owned(),
+        })
+    }
+
+    /// Compares what a script did with what the recipe expects of it.
+    fn judge(&self, ran: &Ran, scratch: &tempfile::TempDir) -> Observation {
+        let exit_code = ran.status.and_then(|status| status.code());
+        let last = last_lines(&ran.output, 6);
+        let (outcome, detail) = if ran.status.is_none() {
+            let limit = self.case.limit().as_secs();
+            (
+                Outcome::Timeout,
+                format!("did not end within {limit} s and was killed; its last words: {last}"),
+            )
+        } else if let Some(signal) = ran.signal() {
+            (
+                Outcome::Signal,
+                format!("ended by {signal}; its last words: {last}"),
+            )
+        } else if let Some(problem) = self.unmet(ran, exit_code) {
+            (
+                Outcome::Error,
+                format!(
+                    "{problem}{}",
+                    if last.is_empty() {
+                        last
+                    } else {
+                        format!(": {last}")
+                    }
+                ),
+            )
+        } else {
+            (Outcome::Ok, ran.notes.clone())
+        };
+        let failed = outcome != Outcome::Ok;
+        let decisive = failed.then(|| calls::decisive(&ran.calls)).flatten();
+        // Directories differ from run to run, and observations are compared.
+        let detail = detail.replace(&self.dir.display().to_string(), "$PROBE9P_DIR");
+        let detail = detail.replace(&scratch.path().display().to_string(), "$SCRATCH");
+        Observation {
+            outcome,
+            errno: decisive.map(|call| call.errno.clone()),
+            call: decisive.map(|call| call.call.clone()),
+            exit_code,
+            signal: ran.signal().map(|signal| signal.as_str().to_owned()),
+            detail,
+            facts: facts(ran),
+            failed_calls: texts(ran.calls.clone()),
+            duration_ms: ran.duration.as_secs_f64() * 1e3,
+        }
+    }
+
+    /// The first expectation that is not met.
+    fn unmet(&self, ran: &Ran, exit_code: Option<i32>) -> Option<String> {
+        let expect = &self.case.expect;
+        if exit_code != Some(expect.exit) {
+            let code = exit_code.map_or("no exit code".to_owned(), |code| {
+                format!("exit code {code}")
+            });
+            return Some(if expect.exit == 0 {
+                code
+            } else {
+                format!("{code} instead of {}", expect.exit)
+            });
+        }
+        if let Some(text) = expect
+            .output
+            .iter()
+            .find(|text| !ran.output.contains(*text))
+        {
+            return Some(format!("the output lacks `{text}`"));
+        }
+        expect
+            .facts
+            .iter()
+            .find_map(|(name, value)| match ran.facts.get(name) {
+                Some(seen) if seen == value => None,
+                Some(seen) => Some(format!("`{name}` is `{seen}` instead of `{value}`")),
+                None => Some(format!("the script did not report `{name}`")),
+            })
+    }
+
+    /// Looks with strace at what fails on the volume alone, and adds it to the observation.
+    fn trace(&self, observation: &mut Observation) {
+        if !find::on_path("strace") {
+            observation
+                .detail
+                .push_str(" (strace would show the call that failed: apt-get install -y strace)");
+            return;
+        }
+        let limit = self.case.limit() / 2;
+        let traced = |dir: &Path| -> io::Result<(Observation, Vec<FailedCall>)> {
+            fs::create_dir(dir)?;
+            let done = self.script(dir, limit, Some("trace"))?;
+            let places = [(dir, ""), (done.scratch.path(), "$SCRATCH/")];
+            Ok((
+                self.judge(&done.ran, &done.scratch),
+                strace::parse(&done.trace, &places),
+            ))
+        };
+        let both = tempfile::Builder::new()
+            .prefix("probe9p-native-")
+            .tempdir()
+            .and_then(|native| {
+                let (again, volume) = traced(&self.dir.join("probe9p-traced"))?;
+                let (_, native) = traced(&native.path().join("probe9p-traced"))?;
+                Ok((again, strace::only_on_volume(volume, &native)))
+            });
+        match both {
+            Ok((again, calls)) => {
+                if again.outcome == Outcome::Ok {
+                    observation
+                        .detail
+                        .push_str(" (it passed when it was run again under strace)");
+                }
+                if let Some(call) = calls.last() {
+                    observation.call = Some(call.call.clone());
+                    observation.errno = Some(call.errno.clone());
+                }
+                observation.failed_calls = texts(calls);
+            }
+            Err(error) => {
+                observation.detail.push_str(&format!(
+                    " (it could not be run again under strace: {error})"
+                ));
+            }
+        }
+    }
+}
+
+/// A path by which this program can be run from the script, whether or not its own can be reached in the world
+/// that the case runs in.
+fn own_program() -> io::Result<PathBuf> {
+    let identity = |path: &Path| fs::metadata(path).map(|data| (data.dev(), data.ino()));
+    let path = std::env::current_exe()?;
+    let running = identity(Path::new("/proc/self/exe"))?;
+    let reachable = identity(&path).is_ok_and(|found| found == running);
+    // The link of this process leads to the program itself, and this process outlives the script.
+    Ok(if reachable {
+        path
+    } else {
+        format!("/proc/{}/exe", std::process::id()).into()
+    })
+}
+
+fn texts(calls: Vec<FailedCall>) -> Vec<String> {
+    calls::distinct(calls, KEPT_CALLS)
+        .iter()
+        .map(FailedCall::to_string)
+        .collect()
+}
+
+fn facts(ran: &Ran) -> BTreeMap<String, String> {
+    let mut facts = ran.facts.clone();
+    // What a program gave up on names the failure better than its words do.
+    if let Some(code) = ran.calls.iter().rev().find_map(|call| call.gave_up.clone()) {
+        facts.entry("gave_up".to_owned()).or_insert(code);
+    }
+    facts
+}
+
+fn last_lines(text: &str, most: usize) -> String {
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    lines[lines.len().saturating_sub(most)..].join(" / ")
+}

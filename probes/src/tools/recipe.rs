@@ -1,0 +1,250 @@
+//! The recipe format: what a tool is, how it is found, the cases that put it to work, and the remedies.
+//!
+//! A recipe is a TOML file in `probes/tools/`, or a user's own given with `--recipe FILE`. Adding a tool needs
+//! no Rust: every field is here with its meaning, a key that is not here is refused, and whatever is wrong is
+//! reported with its file and line (see [`super::parse`]). `probe9p list tools --recipe-schema` prints the JSON
+//! Schema that is made of these types.
+//!
+//! ```toml
+//! name = "zip"                       # the file's name too, and the first part of the cases' ids
+//! summary = "zip, archives as everybody can open them"
+//!
+//! [[variants]]                       # one or more ways to get the same program
+//! name = "zip"                       # the case `update` is then `zip.update`
+//! programs = ["zip", "unzip"]        # all must be on PATH, else its cases are skipped with the command to install
+//! version = "zip -v | sed -n 2p"     # a shell command; its first line is the version
+//! packages.debian = ["zip", "unzip"] # what brings it
+//!
+//! [[cases]]
+//! id = "update"
+//! title = "zip replaces a member of an archive"
+//! limit = 30                         # seconds, for the script
+//! script = '''                       # /bin/sh -eu, in a fresh directory, which is $PROBE9P_DIR too
+//! echo one > a && zip -q x.zip a
+//! echo two > a && zip -q x.zip a
+//! fact content "$(unzip -p x.zip a)" # natively and on the volume, facts must be the same
+//! '''
+//! expect.facts.content = "two"       # and what must hold on both, so that a script that does nothing cannot pass
+//! remedies = ["temp-elsewhere"]
+//!
+//! [[remedies]]                       # tried when the case fails on the volume only
+//! id = "temp-elsewhere"
+//! title = "zip -b /tmp, so that the temporary archive is not on the volume"
+//! env.ZIPOPT = "-b /tmp"             # and $PROBE9P_REMEDY is the remedy's id
+//! ```
+//!
+//! The script's helpers (`fact`, `fail`, `note`) and its environment are described in [`super::script`].
+
+use std::{collections::BTreeMap, time::Duration};
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use server9p::stack::Cache;
+use toml::Spanned;
+
+/// A tool: a program, the cases that put it to work, and what makes the failing ones work.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// The tool's name, `sqlite`: lower-case letters, digits and hyphens.
+    #[schemars(with = "String")]
+    pub name: Spanned<String>,
+    /// What the tool is, in one line.
+    pub summary: String,
+    /// Shell functions that every script of this recipe has.
+    #[serde(default)]
+    pub prelude: String,
+    /// The ways to get the program. Every case is run through each; the first is the one that counts most.
+    #[schemars(with = "Vec<Variant>", length(min = 1))]
+    pub variants: Spanned<Vec<Variant>>,
+    /// What the tool is put to.
+    #[schemars(with = "Vec<Case>", length(min = 1))]
+    pub cases: Spanned<Vec<Case>>,
+    /// Changes that may make a failing case work. Cases name them.
+    #[serde(default)]
+    pub remedies: Vec<Remedy>,
+}
+
+/// One way to get the program: a package of the system, or what probe9p itself has.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Variant {
+    /// First part of its cases' ids, `sqlite3-cli`: lower-case letters, digits and hyphens.
+    #[schemars(with = "String")]
+    pub name: Spanned<String>,
+    /// Programs that must be on `PATH`.
+    #[serde(default)]
+    pub programs: Vec<String>,
+    /// A program that probe9p has itself, which its scripts then find on `PATH` under the usual name.
+    #[serde(default)]
+    pub builtin: Option<Builtin>,
+    /// A shell command whose first line is the program's version.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// What brings the programs.
+    #[serde(default)]
+    pub packages: Packages,
+}
+
+/// A program that probe9p has itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Builtin {
+    /// SQLite's shell, as `sqlite3`; it records every system call of SQLite's that fails.
+    Sqlite3,
+}
+
+impl Builtin {
+    /// The name under which scripts find it, and its helper's name without the `@`.
+    pub fn program(self) -> &'static str {
+        match self {
+            Builtin::Sqlite3 => "sqlite3",
+        }
+    }
+}
+
+/// Packages that bring a program, by where they come from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Packages {
+    /// Packages of Debian 12.
+    #[serde(default)]
+    pub debian: Vec<String>,
+    /// Packages of the Python index.
+    #[serde(default)]
+    pub pip: Vec<String>,
+    /// Packages of the npm registry.
+    #[serde(default)]
+    pub npm: Vec<String>,
+    /// Crates with a program in them.
+    #[serde(default)]
+    pub cargo: Vec<String>,
+}
+
+impl Packages {
+    /// The command that installs them, or nothing where none are named.
+    pub fn install_command(&self) -> Option<String> {
+        let managers = [
+            ("apt-get install -y", &self.debian),
+            ("pip install", &self.pip),
+            ("npm install -g", &self.npm),
+            ("cargo install", &self.cargo),
+        ];
+        let commands: Vec<String> = managers
+            .iter()
+            .filter(|(_, packages)| !packages.is_empty())
+            .map(|(command, packages)| format!("{command} {}", packages.join(" ")))
+            .collect();
+        (!commands.is_empty()).then(|| commands.join(" && "))
+    }
+}
+
+/// One thing that the tool is put to.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Case {
+    /// Last part of the case's id: lower-case letters, digits and underscores.
+    #[schemars(with = "String")]
+    pub id: Spanned<String>,
+    /// What a user relies on, in one line.
+    pub title: String,
+    /// The shell script. Its exit code, its facts and its output are the observation.
+    #[schemars(with = "String")]
+    pub script: Spanned<String>,
+    /// How long the script may take, in seconds.
+    #[serde(default = "default_limit")]
+    #[schemars(with = "u64", range(min = 1, max = 3600))]
+    pub limit: Spanned<u64>,
+    /// Where `TMPDIR` and `HOME` are.
+    #[serde(default)]
+    pub tmpdir: Place,
+    /// What must hold on both sides.
+    #[serde(default)]
+    pub expect: Expect,
+    /// Ids of the remedies to try when it fails on the volume only.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub remedies: Vec<Spanned<String>>,
+    /// Ids of the operation cases (`mmap.shared_write`) that it rests on.
+    #[serde(default)]
+    pub operations: Vec<String>,
+}
+
+impl Case {
+    /// How long the script may take.
+    pub fn limit(&self) -> Duration {
+        Duration::from_secs(*self.limit.get_ref())
+    }
+}
+
+fn default_limit() -> Spanned<u64> {
+    Spanned::new(0..0, 60)
+}
+
+/// Which filesystem a directory is on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Place {
+    /// A local one, whatever is being tested.
+    #[default]
+    Native,
+    /// That of the case's directory.
+    Volume,
+}
+
+/// What must hold, natively and on the volume alike.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Expect {
+    /// The script's exit code.
+    #[serde(default)]
+    pub exit: i32,
+    /// Texts that its output (both streams) must have.
+    #[serde(default)]
+    pub output: Vec<String>,
+    /// Facts that must have exactly these values.
+    #[serde(default)]
+    pub facts: BTreeMap<String, String>,
+}
+
+/// A change under which a failing case is run again.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Remedy {
+    /// Stable id, `journal-mode-delete`: lower-case letters, digits and hyphens.
+    #[schemars(with = "String")]
+    pub id: Spanned<String>,
+    /// The change, as one would do it.
+    pub title: String,
+    /// Variables for the script, which knows what to do with them.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// The volume is mounted with this cache mode instead.
+    #[serde(default)]
+    pub cache: Option<CacheMode>,
+}
+
+/// The client's cache mode, as v9fs's `cache=` names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CacheMode {
+    /// Reads ahead, writes through.
+    Readahead,
+    /// Pages of shared mappings are cached and written back.
+    Mmap,
+    /// Data and attributes are cached without any coherence.
+    Loose,
+    /// As loose, with a persistent local cache.
+    Fscache,
+}
+
+impl From<CacheMode> for Cache {
+    fn from(mode: CacheMode) -> Self {
+        match mode {
+            CacheMode::Readahead => Cache::Readahead,
+            CacheMode::Mmap => Cache::Mmap,
+            CacheMode::Loose => Cache::Loose,
+            CacheMode::Fscache => Cache::Fscache,
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! Tool cases, run natively through the built program: every recipe's own expectations hold on a plain directory,
+//! and what a script leaves behind is ended.
+
+use std::{
+    os::unix::process::ExitStatusExt,
+    path::Path,
+    process::{Command, Output},
+};
+
+use results::{Observation, Outcome};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_probe9p");
+
+fn run(arguments: &[&str], dir: &Path) -> Output {
+    Command::new(PROGRAM)
+        .args(arguments)
+        .current_dir(dir)
+        .output()
+        .expect("the program starts")
+}
+
+fn observe(recipe: &str, case: &str, dir: &Path) -> Observation {
+    let dir = dir.to_str().expect("a UTF-8 directory");
+    let output = run(
+        &[
+            "@tool-case",
+            "--recipe",
+            recipe,
+            "--case",
+            case,
+            "--side",
+            "native",
+            "--dir",
+            dir,
+        ],
+        Path::new("/"),
+    );
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    serde_json::from_str(text.lines().last().expect("a line")).expect("an observation")
+}
+
+/// A recipe of one case, written to `dir`.
+fn recipe(dir: &Path, case: &str) -> String {
+    let file = dir.join("mine.toml");
+    let text = format!(
+        "name = \"mine\"\nsummary = \"a test\"\n[[variants]]\nname = \"mine\"\nprograms = [\"sh\"]\n[[cases]]\nid = \"it\"\ntitle = \"it\"\n{case}"
+    );
+    std::fs::write(&file, text).expect("a writable directory");
+    file.to_str().expect("a UTF-8 directory").to_owned()
+}
+
+fn observe_script(case: &str) -> Observation {
+    let dirs = tempfile::tempdir().expect("a temporary directory");
+    let volume = dirs.path().join("volume");
+    std::fs::create_dir(&volume).expect("a directory");
+    observe(&recipe(dirs.path(), case), "mine.it", &volume)
+}
+
+fn all_pass(variant: &str) {
+    let cases = probes::tools::planned(&[variant.to_owned()])
+        .expect("good recipes")
+        .expect("a known tool");
+    let mut ran = 0;
+    for case in cases
+        .iter()
+        .filter(|case| case.id.starts_with(&format!("{variant}.")))
+    {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let seen = observe("sqlite", &case.id, dir.path());
+        if seen.outcome == Outcome::NotRun {
+            eprintln!("skipped: {}", seen.detail);
+            return;
+        }
+        assert_eq!(seen.outcome, Outcome::Ok, "{}: {seen:#?}", case.id);
+        assert_eq!(
+            seen.facts.get("integrity").map(String::as_str),
+            Some("ok"),
+            "{}: {seen:#?}",
+            case.id
+        );
+        ran += 1;
+    }
+    assert!(ran >= 19, "only {ran} cases ran");
+}
+
+#[test]
+fn every_sqlite_case_passes_natively_in_the_built_in_shell() {
+    all_pass("sqlite");
+}
+
+#[test]
+fn every_sqlite_case_passes_natively_in_the_systems_shell() {
+    all_pass("sqlite3-cli");
+}
+
+/// A write beyond RLIMIT_FSIZE fails with EFBIG, as root too: a real failing call without a special filesystem.
+#[test]
+fn the_built_in_shell_records_the_call_that_sqlite_gave_up_on() {
+    let dirs = tempfile::tempdir().expect("a temporary directory");
+    let case = "script = '''\ntrap '' XFSZ\nulimit -f 32\nsqlite3 db 'CREATE TABLE t(v); INSERT INTO t VALUES (zeroblob(500000));'\n'''\n";
+    let file = recipe(dirs.path(), case);
+    let text = std::fs::read_to_string(&file).expect("the recipe");
+    std::fs::write(
+        &file,
+        text.replace("programs = [\"sh\"]", "builtin = \"sqlite3\""),
+    )
+    .expect("a writable directory");
+    let volume = dirs.path().join("volume");
+    std::fs::create_dir(&volume).expect("a directory");
+    let seen = observe(&file, "mine.it", &volume);
+    assert_eq!(seen.outcome, Outcome::Error, "{seen:#?}");
+    assert_eq!(
+        (seen.call.as_deref(), seen.errno.as_deref()),
+        (Some("pwrite"), Some("EFBIG")),
+        "{seen:#?}"
+    );
+    assert_eq!(
+        seen.facts.get("gave_up").map(String::as_str),
+        Some("SQLITE_IOERR_WRITE"),
+        "{seen:#?}"
+    );
+    assert!(
+        seen.failed_calls
+            .iter()
+            .any(|call| call.starts_with("pwrite(db, ")),
+        "{seen:#?}"
+    );
+    assert!(
+        seen.detail
+            .contains("disk I/O error (10) [SQLITE_IOERR_WRITE: pwrite(db, "),
+        "{seen:#?}"
+    );
+}
+
+#[test]
+fn what_a_script_leaves_running_is_ended() {
+    let seen = observe_script(
+        "script = '''\n(setsid sh -c 'exec sleep 1000' & echo started)\nsetsid sleep 1000 & fact pid $!\n'''\n",
+    );
+    assert_eq!(seen.outcome, Outcome::Ok, "{seen:#?}");
+    assert!(
+        !Path::new("/proc").join(&seen.facts["pid"]).exists(),
+        "{seen:#?}"
+    );
+}
+
+#[test]
+fn a_script_is_stopped_at_its_limit() {
+    let seen = observe_script("limit = 1\nscript = '''\necho waiting\nexec sleep 1000\n'''\n");
+    assert_eq!(seen.outcome, Outcome::Timeout, "{seen:#?}");
+    assert!(
+        seen.detail.contains("did not end within 1 s") && seen.detail.contains("waiting"),
+        "{seen:#?}"
+    );
+}
+
+#[test]
+fn unmet_expectations_are_named() {
+    let seen = observe_script("script = 'echo hello; exit 3'\n");
+    assert_eq!((seen.outcome, seen.exit_code), (Outcome::Error, Some(3)));
+    assert_eq!(seen.detail, "exit code 3: hello");
+    let seen = observe_script("script = 'fact a 1'\nexpect.facts = { a = \"2\" }\n");
+    assert_eq!(seen.detail, "`a` is `1` instead of `2`");
+    let seen = observe_script("script = 'echo x'\nexpect.output = [\"hello\"]\n");
+    assert_eq!(seen.detail, "the output lacks `hello`: x");
+    let seen = observe_script("script = 'sh -c \"kill -SEGV \\$\\$\"; true'\n");
+    assert_eq!(
+        (seen.outcome, seen.signal.as_deref()),
+        (Outcome::Signal, Some("SIGSEGV")),
+        "{seen:#?}"
+    );
+}
+
+#[test]
+fn a_missing_program_is_not_run_and_its_package_is_named() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let file = recipe(dir.path(), "script = 'true'\n");
+    let text = std::fs::read_to_string(&file).expect("the recipe");
+    let text = text.replace(
+        "[\"sh\"]",
+        "[\"no-such-program\"]\npackages.debian = [\"no-such-package\"]",
+    );
+    std::fs::write(&file, text).expect("a writable directory");
+    let seen = observe(&file, "mine.it", dir.path());
+    assert_eq!(seen.outcome, Outcome::NotRun);
+    assert!(
+        seen.detail.contains("no-such-program")
+            && seen.detail.contains("apt-get install -y no-such-package")
+    );
+}
+
+#[test]
+fn the_built_in_shell_ends_as_sqlite3_does() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let ends = |arguments: &[&str]| {
+        let output = run(&[&["@sqlite3"], arguments].concat(), dir.path());
+        assert_eq!(output.status.signal(), None);
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+        (
+            output.status.code(),
+            text(output.stdout),
+            text(output.stderr),
+        )
+    };
+    assert_eq!(
+        ends(&["db", "SELECT 1, 'a', NULL, 1.5;"]),
+        (Some(0), "1|a||1.5\n".to_owned(), String::new())
+    );
+    assert_eq!(
+        ends(&["-header", "-csv", "db", "SELECT 1 AS a, 2 AS b;"]).1,
+        "a,b\n1,2\n"
+    );
+    let (code, _, problem) = ends(&["db", "SELECT * FROM nowhere;"]);
+    assert_eq!(
+        (code, problem.contains("no such table: nowhere (1)")),
+        (Some(1), true),
+        "{problem}"
+    );
+    assert_eq!(ends(&["db", ".exit 7"]).0, Some(7));
+    assert!(
+        ends(&["db", ".frobnicate"])
+            .2
+            .contains("no command `.frobnicate`")
+    );
+}
