@@ -7,9 +7,26 @@
 
 use std::{ffi::OsString, process::ExitCode};
 
+use serde::de::DeserializeOwned;
+
+use crate::stack::agent;
+
 /// Runs the helper that `args` (without the program's name) asks for, and says how it ended; `None` when
 /// `args` asks for no helper of this library.
 pub fn dispatch(args: &[OsString]) -> Option<ExitCode> {
-    args.first()?.to_str()?.strip_prefix('@')?;
-    None
+    let config = args.get(1)?.to_str()?;
+    match args.first()?.to_str()? {
+        "@agent" => Some(run(config, agent::process::main)),
+        _ => None,
+    }
+}
+
+fn run<C: DeserializeOwned>(config: &str, main: impl FnOnce(C) -> ExitCode) -> ExitCode {
+    match serde_json::from_str(config) {
+        Ok(config) => main(config),
+        Err(err) => {
+            eprintln!("a helper process of probe9p got a configuration that it cannot read: {err}");
+            ExitCode::FAILURE
+        }
+    }
 }

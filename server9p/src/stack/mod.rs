@@ -4,6 +4,14 @@
 //! a path. Whoever tests a volume hands it commands and gets their ends back; what the commands do is not
 //! known here.
 
+pub mod agent;
+pub mod fuse_world;
+pub mod mounts;
+pub mod namespaces;
+pub mod path;
+pub mod process;
+pub mod workdir;
+
 use std::{
     collections::BTreeMap,
     ffi::OsString,

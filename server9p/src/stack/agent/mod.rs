@@ -1,0 +1,355 @@
+//! The agent: the process that runs a volume's commands, for an orchestrator at the other end of a link.
+//!
+//! It lives where the volume is mounted (a private mount namespace, a guest, or just the host), so that
+//! its orchestrator, which serves that very volume or waits for whoever does, never has to touch it. It has
+//! one thread: it may fork without care, and `PR_SET_PDEATHSIG`, which means the thread, means the process.
+//! When its link closes it kills what it runs and exits.
+//!
+//! [`frame`] is what travels, [`shim`] supervises one command, [`exec`] starts it, [`descendants`] ends it
+//! with all that it left; [`process`] is its `main`, [`link`] the orchestrator's side.
+
+mod descendants;
+mod exec;
+mod frame;
+pub mod link;
+pub mod process;
+mod shim;
+
+use std::{
+    collections::HashMap,
+    io::{self, Read, Write},
+    os::fd::AsFd,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::{
+        prctl,
+        signal::{SigSet, Signal, kill},
+        signalfd::{SfdFlags, SignalFd},
+        wait::WaitStatus,
+    },
+    unistd::Pid,
+};
+
+use self::{
+    frame::{FromAgent, Pieces, ToAgent},
+    shim::{FromShim, Shim},
+};
+use crate::stack::{CommandSpec, Ended, Finished, Mounted};
+
+/// What an agent's commands run on, and how it is ended by force.
+pub trait Ground {
+    /// Brings the volume up. Called once, first; may start processes.
+    ///
+    /// # Errors
+    /// A sentence for the user.
+    fn up(&mut self) -> Result<Mounted, String>;
+
+    /// Ends the volume by force, so that whoever waits for it goes on with an error.
+    fn abort(&mut self);
+
+    /// The process that the volume runs on, when it is a child of the agent.
+    fn process(&self) -> Option<Pid> {
+        None
+    }
+
+    /// A child of the agent ended that supervised no command: if it was one that the volume needs, a sentence
+    /// that says so.
+    fn ended(&mut self, pid: Pid, status: WaitStatus) -> Option<String>;
+
+    /// Brings the volume down, when no command runs any more.
+    fn down(&mut self);
+}
+
+/// The ground of commands whose volume is somebody else's: it is there already.
+#[derive(Debug, Default)]
+pub struct Given(pub Mounted);
+
+impl Ground for Given {
+    fn up(&mut self) -> Result<Mounted, String> {
+        Ok(self.0.clone())
+    }
+
+    fn abort(&mut self) {}
+
+    fn ended(&mut self, _: Pid, _: WaitStatus) -> Option<String> {
+        None
+    }
+
+    fn down(&mut self) {}
+}
+
+/// Serves a link until it closes or the orchestrator says stop. The process must have one thread.
+///
+/// # Errors
+/// The link's own; when it returns, nothing runs any more that the agent started.
+pub fn serve<L>(link: L, ground: impl Ground) -> io::Result<()>
+where
+    L: AsFd,
+    for<'a> &'a L: Read + Write,
+{
+    prctl::set_child_subreaper(true)?;
+    let mut wanted = SigSet::empty();
+    wanted.add(Signal::SIGCHLD);
+    wanted.thread_block()?;
+    let signals = SignalFd::with_flags(&wanted, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+    let mut agent = Agent {
+        link,
+        signals,
+        ground,
+        running: HashMap::new(),
+        lost: false,
+        strays: false,
+    };
+    let served = agent.bring_up().and_then(|up| match up {
+        true => agent.serve(),
+        false => Ok(()),
+    });
+    agent.end();
+    served
+}
+
+struct Agent<L, G> {
+    link: L,
+    signals: SignalFd,
+    ground: G,
+    running: HashMap<u64, Running>,
+    lost: bool,
+    /// Whether a supervisor was killed, so that what it supervised may have become the agent's children.
+    strays: bool,
+}
+
+struct Running {
+    shim: Shim,
+    pieces: Pieces,
+}
+
+enum Woke {
+    Link,
+    Shim(u64),
+}
+
+impl<L, G> Agent<L, G>
+where
+    L: AsFd,
+    for<'a> &'a L: Read + Write,
+    G: Ground,
+{
+    fn bring_up(&mut self) -> io::Result<bool> {
+        match self.ground.up() {
+            Ok(mounted) => self.say(&FromAgent::Ready(mounted), b"").map(|()| true),
+            Err(why) => self.say(&FromAgent::Failed(why), b"").map(|()| false),
+        }
+    }
+
+    fn serve(&mut self) -> io::Result<()> {
+        let mut pieces = Pieces::default();
+        loop {
+            for woke in self.wait(PollTimeout::NONE) {
+                match woke {
+                    Woke::Shim(id) => self.hear_shim(id)?,
+                    Woke::Link => {
+                        let mut buffer = [0; 65536];
+                        match (&self.link).read(&mut buffer) {
+                            Ok(0) => return Ok(()),
+                            Ok(n) => pieces.push(&buffer[..n]),
+                            Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+                            Err(err) => return Err(err),
+                        }
+                        while let Some((frame, _)) = pieces.take()? {
+                            match frame {
+                                ToAgent::Run(run) => {
+                                    let id = run.id;
+                                    self.start(id, &run.into_spec())?;
+                                }
+                                ToAgent::Kill(id) => self.kill(id),
+                                ToAgent::Stop => return Ok(()),
+                            }
+                        }
+                    }
+                }
+            }
+            self.reap()?;
+        }
+    }
+
+    /// Waits for the link, a supervisor, or a child's end.
+    fn wait(&mut self, timeout: PollTimeout) -> Vec<Woke> {
+        let mut ids = Vec::with_capacity(self.running.len());
+        let mut fds = vec![
+            PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.link.as_fd(), PollFlags::POLLIN),
+        ];
+        for (id, running) in &self.running {
+            ids.push(*id);
+            fds.push(PollFd::new(running.shim.socket.as_fd(), PollFlags::POLLIN));
+        }
+        let mut woke = Vec::new();
+        if poll(&mut fds, timeout).is_ok() {
+            for (at, fd) in fds.iter().enumerate().skip(1) {
+                if fd.any() == Some(true) {
+                    woke.push(match at {
+                        1 => Woke::Link,
+                        _ => Woke::Shim(ids[at - 2]),
+                    });
+                }
+            }
+        }
+        while let Ok(Some(_)) = self.signals.read_signal() {}
+        woke
+    }
+
+    fn start(&mut self, id: u64, spec: &CommandSpec) -> io::Result<()> {
+        match Shim::start(id, spec) {
+            Ok(shim) => {
+                let pieces = Pieces::default();
+                self.running.insert(id, Running { shim, pieces });
+                Ok(())
+            }
+            Err(err) => {
+                let finished = Finished {
+                    ended: Ended::Code(126),
+                    stdout: Vec::new(),
+                    stderr: format!("probe9p: no process can be started: {err}\n").into_bytes(),
+                    duration: Duration::ZERO,
+                };
+                self.say_end(id, &finished)
+            }
+        }
+    }
+
+    fn kill(&mut self, id: u64) {
+        if let Some(running) = self.running.get_mut(&id) {
+            // A supervisor that is gone already needs no word.
+            let _ = running.shim.socket.write_all(b"k");
+        }
+    }
+
+    fn hear_shim(&mut self, id: u64) -> io::Result<()> {
+        let Some(running) = self.running.get_mut(&id) else {
+            return Ok(());
+        };
+        let mut buffer = [0; 65536];
+        let came = match running.shim.socket.read(&mut buffer) {
+            Ok(came) => came,
+            Err(err) if err.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            Err(_) => 0,
+        };
+        if came == 0 {
+            self.strays = true;
+            let running = self.running.remove(&id).expect("looked up above");
+            let finished = Finished {
+                ended: Ended::Signal(libc::SIGKILL),
+                stdout: Vec::new(),
+                stderr: format!(
+                    "probe9p: the supervisor of this command (process {}) was killed\n",
+                    running.shim.pid
+                )
+                .into_bytes(),
+                duration: Duration::ZERO,
+            };
+            return self.say_end(id, &finished);
+        }
+        running.pieces.push(&buffer[..came]);
+        while let Some(running) = self.running.get_mut(&id) {
+            match running.pieces.take()? {
+                None => return Ok(()),
+                Some((FromShim::Stuck, _)) => self.abort(id)?,
+                Some((FromShim::Ended(end), body)) => {
+                    self.running.remove(&id);
+                    self.say(&FromAgent::Ended(end), &body)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn abort(&mut self, id: u64) -> io::Result<()> {
+        self.ground.abort();
+        self.lose(
+            "the volume was aborted, because processes that were killed at their command's limit did not go \
+             away: they wait in the kernel for an answer that the server does not give"
+                .into(),
+            Some(id),
+        )
+    }
+
+    fn lose(&mut self, why: String, except: Option<u64>) -> io::Result<()> {
+        if std::mem::replace(&mut self.lost, true) {
+            return Ok(());
+        }
+        self.say(&FromAgent::Lost { why, except }, b"")?;
+        let others: Vec<u64> = self.running.keys().copied().collect();
+        for id in others.into_iter().filter(|id| Some(*id) != except) {
+            self.kill(id);
+        }
+        Ok(())
+    }
+
+    /// Collects ended children. Where a supervisor was killed, kills what it left: the command dies with it,
+    /// and what the command had started becomes the agent's, which the next end of a child brings here.
+    fn reap(&mut self) -> io::Result<()> {
+        let mut lost = None;
+        let ground = &mut self.ground;
+        descendants::reap(|pid, status| lost = ground.ended(pid, status).or(lost.take()));
+        if self.strays {
+            let known = self.running.values().map(|r| r.shim.pid);
+            let known: Vec<Pid> = known.chain(self.ground.process()).collect();
+            descendants::kill_strays(&known);
+        }
+        match lost {
+            Some(why) => self.lose(why, None),
+            None => Ok(()),
+        }
+    }
+
+    fn say_end(&mut self, id: u64, finished: &Finished) -> io::Result<()> {
+        let (end, body) = frame::EndOf::pack(id, finished);
+        self.say(&FromAgent::Ended(end), &body)
+    }
+
+    fn say(&mut self, frame: &FromAgent, body: &[u8]) -> io::Result<()> {
+        frame::write(&mut &self.link, frame, body)
+    }
+
+    /// Kills what runs and brings the volume down.
+    fn end(&mut self) {
+        // The end of its socket tells a supervisor to kill its command.
+        let supervisors: Vec<Pid> = self.running.drain().map(|(_, r)| r.shim.pid).collect();
+        if !self.await_end_of(supervisors) {
+            self.ground.abort();
+        }
+        self.ground.down();
+        let signals = &self.signals;
+        descendants::kill_all(
+            shim::GRACE,
+            |_, _| {},
+            || {
+                let mut fds = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+                let _ = poll(&mut fds, 20u8);
+                while let Ok(Some(_)) = signals.read_signal() {}
+            },
+        );
+    }
+
+    fn await_end_of(&mut self, mut supervisors: Vec<Pid>) -> bool {
+        let started = Instant::now();
+        while !supervisors.is_empty() {
+            let ground = &mut self.ground;
+            descendants::reap(|pid, status| {
+                ground.ended(pid, status);
+                supervisors.retain(|&s| s != pid);
+            });
+            supervisors.retain(|&s| kill(s, None).is_ok());
+            if started.elapsed() > shim::GRACE {
+                return false;
+            }
+            let mut fds = [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+            let _ = poll(&mut fds, 50u8);
+            while let Ok(Some(_)) = self.signals.read_signal() {}
+        }
+        true
+    }
+}

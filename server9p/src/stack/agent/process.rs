@@ -1,0 +1,74 @@
+//! The agent as a process of its own: `@agent`.
+
+use std::{
+    os::{
+        fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+        unix::net::UnixStream,
+    },
+    process::ExitCode,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Given, frame, frame::FromAgent, serve};
+use crate::stack::{
+    Mounted,
+    fuse_world::ground::{FuseGround, FuseMount},
+    namespaces::{self, Namespaces},
+};
+
+/// What an agent process is told.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct AgentConfig {
+    /// Inherited descriptor of its link, a stream socket.
+    pub link: RawFd,
+    /// The namespaces to enter first, if any.
+    pub namespaces: Option<Namespaces>,
+    /// What its commands run on.
+    pub volume: Volume,
+}
+
+/// What an agent's commands run on.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Volume {
+    /// What is mounted already.
+    Given(Mounted),
+    /// A FUSE mount that the agent makes.
+    Fuse(FuseMount),
+}
+
+impl AgentConfig {
+    /// With the link at `link`.
+    pub fn new(link: BorrowedFd, namespaces: Option<Namespaces>, volume: Volume) -> AgentConfig {
+        AgentConfig {
+            link: link.as_raw_fd(),
+            namespaces,
+            volume,
+        }
+    }
+}
+
+/// Is the agent process.
+pub fn main(config: AgentConfig) -> ExitCode {
+    // SAFETY: the descriptor was inherited for this process to own, and is taken only here.
+    let link = UnixStream::from(unsafe { OwnedFd::from_raw_fd(config.link) });
+    // Not for the commands, nor for the FUSE daemon.
+    let _ = rustix::io::fcntl_setfd(&link, rustix::io::FdFlags::CLOEXEC);
+    if let Some(wanted) = &config.namespaces
+        && let Err(why) = namespaces::enter(wanted)
+    {
+        let _ = frame::write(&mut &link, &FromAgent::Failed(why), b"");
+        return ExitCode::FAILURE;
+    }
+    let served = match config.volume {
+        Volume::Given(mounted) => serve(link, Given(mounted)),
+        Volume::Fuse(mount) => serve(link, FuseGround::new(mount)),
+    };
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(err) => {
+            eprintln!("the link to the orchestrator failed: {err}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Starting this program again as one of its own helpers.
+//!
+//! A helper is started from `/proc/self/exe`, so that it is the very program that runs, even when the file
+//! was replaced since, or lies in a directory that the helper's user cannot reach. It has a session of its
+//! own, so that a Ctrl-C reaches the orchestrator alone, which then brings everything down in order.
+
+use std::{
+    ffi::OsString,
+    fs::File,
+    io,
+    os::{
+        fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd},
+        unix::{
+            fs::FileExt,
+            process::{CommandExt, ExitStatusExt},
+        },
+    },
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::OnceLock,
+    time::Duration,
+};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rustix::{
+    fs::{MemfdFlags, memfd_create},
+    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
+};
+use serde::Serialize;
+
+static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+
+/// Takes another program than the one that runs for the helpers; for callers, such as tests, whose own
+/// `main` does not begin with [`crate::helper::dispatch`]. Only the first call counts.
+pub fn use_program(path: impl Into<PathBuf>) {
+    let _ = PROGRAM.set(path.into());
+}
+
+/// A helper process of ours.
+#[derive(Debug)]
+pub struct Helper {
+    what: &'static str,
+    child: Child,
+    pidfd: OwnedFd,
+    log: File,
+}
+
+impl Helper {
+    /// Starts the helper `name` (`@agent`) with its configuration; it inherits the descriptors `keep` under
+    /// their numbers. `what` names it in messages ("the 9P server").
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn start(
+        what: &'static str,
+        name: &str,
+        config: &impl Serialize,
+        keep: &[BorrowedFd],
+    ) -> io::Result<Helper> {
+        let program = PROGRAM
+            .get()
+            .map_or(Path::new("/proc/self/exe"), PathBuf::as_path);
+        let mut command = Command::new(program);
+        command.arg0("probe9p").arg(name).arg(json(config));
+        Helper::spawn(what, command, keep)
+    }
+
+    /// Starts another program as a helper.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn spawn(
+        what: &'static str,
+        mut command: Command,
+        keep: &[BorrowedFd],
+    ) -> io::Result<Helper> {
+        // In memory, so that it leaves no file and is whole however the helper ends.
+        let log = File::from(memfd_create("log", MemfdFlags::CLOEXEC)?);
+        command
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log.try_clone()?);
+        inherit(&mut command, keep, true);
+        let child = command.spawn()?;
+        let pid = Pid::from_child(&child);
+        let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
+        Ok(Helper {
+            what,
+            child,
+            pidfd,
+            log,
+        })
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Readable when it ended.
+    pub fn pidfd(&self) -> &OwnedFd {
+        &self.pidfd
+    }
+
+    /// Kills it.
+    pub fn kill(&self) {
+        // It may have ended already.
+        let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
+    }
+
+    /// Asks it to end.
+    pub fn terminate(&self) {
+        let _ = pidfd_send_signal(&self.pidfd, Signal::TERM);
+    }
+
+    /// Waits for its end, at most for `time`; says whether it ended.
+    pub fn wait(&self, time: Duration) -> bool {
+        let time = PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX);
+        let mut fds = [PollFd::new(
+            std::os::fd::AsFd::as_fd(&self.pidfd),
+            PollFlags::POLLIN,
+        )];
+        poll(&mut fds, time).is_ok_and(|ready| ready > 0)
+    }
+
+    /// Waits for its end, kills it when that takes longer than `time`, and collects it.
+    pub fn finish(&mut self, time: Duration) -> io::Result<ExitStatus> {
+        if !self.wait(time) {
+            self.kill();
+        }
+        self.child.wait()
+    }
+
+    /// Whether it ended, and well.
+    pub fn succeeded(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(status)) if status.success())
+    }
+
+    /// A sentence's worth on how it ended, with the last line it wrote; waits for its end.
+    pub fn obituary(&mut self) -> String {
+        let pid = self.pid();
+        let how = match self.child.wait() {
+            Ok(status) => describe(status),
+            Err(err) => format!("ended ({err})"),
+        };
+        let what = self.what;
+        match last_line(&self.log) {
+            Some(line) => format!("{what} (process {pid}) {how}; its last words: {line}"),
+            None => format!("{what} (process {pid}) {how}"),
+        }
+    }
+
+    /// What it wrote to standard error so far, at most the last 64 KiB.
+    pub fn log(&self) -> String {
+        tail(&self.log)
+    }
+}
+
+/// How a process ended, as a predicate: "was killed by SIGKILL".
+pub fn describe(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exited with code {code}"),
+        (_, Some(signal)) => match nix::sys::signal::Signal::try_from(signal) {
+            Ok(signal) => format!("was killed by {}", signal.as_str()),
+            Err(_) => format!("was killed by signal {signal}"),
+        },
+        _ => "ended".into(),
+    }
+}
+
+/// A helper's configuration as its argument.
+pub fn json(config: &impl Serialize) -> OsString {
+    serde_json::to_string(config)
+        .expect("a helper's configuration is plain data")
+        .into()
+}
+
+/// Lets a command's process have the descriptors `keep` under their numbers, and, with `session`, a session
+/// of its own.
+pub fn inherit(command: &mut Command, keep: &[BorrowedFd], session: bool) {
+    let keep: Vec<RawFd> = keep.iter().map(AsRawFd::as_raw_fd).collect();
+    // SAFETY: only system calls that are safe between fork and exec, on descriptors that the caller holds
+    // open until the command was spawned.
+    unsafe {
+        command.pre_exec(move || {
+            if session {
+                libc::setsid();
+            }
+            for &fd in &keep {
+                if libc::fcntl(fd, libc::F_SETFD, 0) < 0 {
+                    return Err(io::Error::last_os_error());
+                }
+            }
+            Ok(())
+        });
+    }
+}
+
+/// The last line that holds anything.
+pub fn last_line(log: &File) -> Option<String> {
+    tail(log)
+        .lines()
+        .rev()
+        .map(str::trim)
+        .find(|line| !line.is_empty())
+        .map(str::to_owned)
+}
+
+fn tail(log: &File) -> String {
+    const MOST: u64 = 64 << 10;
+    let length = log.metadata().map_or(0, |meta| meta.len());
+    let mut bytes = vec![0; length.min(MOST) as usize];
+    let at = length.saturating_sub(MOST);
+    match log.read_exact_at(&mut bytes, at) {
+        Ok(()) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(_) => String::new(),
+    }
+}

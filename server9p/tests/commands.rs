@@ -1,0 +1,207 @@
+//! Commands end when they should, with all that they started.
+
+use std::{
+    fs,
+    os::fd::OwnedFd,
+    path::Path,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use server9p::stack::{CommandSpec, Ended, SELF, StackError, World, path::PathWorld, process};
+
+fn world(directory: &Path) -> PathWorld {
+    process::use_program(env!("CARGO_BIN_EXE_server9p"));
+    PathWorld::new(directory).unwrap()
+}
+
+fn sh(directory: &Path, script: &str) -> CommandSpec {
+    CommandSpec::new(["sh", "-c", script], directory)
+}
+
+/// Processes of this machine whose command line holds `mark`, as this process sees them.
+fn marked(mark: &str) -> Vec<u32> {
+    let all = fs::read_dir("/proc").unwrap().flatten();
+    all.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|pid| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&line)
+                .split('\0')
+                .any(|argument| argument == mark)
+        })
+        .collect()
+}
+
+/// A number that `sleep` takes and nobody else sleeps for.
+fn mark(of: u32) -> String {
+    format!("{}.{of}", 100_000 + std::process::id())
+}
+
+fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !holds() {
+        assert!(started.elapsed() < Duration::from_secs(20), "{what}");
+        thread::yield_now();
+    }
+}
+
+fn pidfd(pid: u32) -> Option<OwnedFd> {
+    pidfd_open(Pid::from_raw(pid as i32)?, PidfdFlags::empty()).ok()
+}
+
+fn wait_gone(pids: &[u32]) {
+    for &pid in pids {
+        if let Some(pidfd) = pidfd(pid) {
+            let mut fds = [PollFd::new(
+                std::os::fd::AsFd::as_fd(&pidfd),
+                PollFlags::POLLIN,
+            )];
+            let ready = poll(&mut fds, PollTimeout::from(20_000u16)).unwrap();
+            assert_eq!(ready, 1, "process {pid} is still there");
+        }
+    }
+}
+
+#[test]
+fn a_commands_end_and_output_are_told() {
+    let tmp = tempfile::tempdir().unwrap();
+    let world = world(tmp.path());
+    let done = world
+        .run(&sh(tmp.path(), "pwd; echo \"$A\" >&2; exit 3").env("A", "b c"))
+        .unwrap();
+    assert_eq!(done.ended, Ended::Code(3));
+    let pwd = String::from_utf8(done.stdout).unwrap();
+    assert_eq!(Path::new(pwd.trim()), tmp.path().canonicalize().unwrap());
+    assert_eq!(done.stderr, b"b c\n");
+
+    let killed = world.run(&sh(tmp.path(), "kill -SEGV $$")).unwrap();
+    assert_eq!(killed.ended, Ended::Signal(libc::SIGSEGV));
+}
+
+#[test]
+fn a_command_that_cannot_start_ends_as_a_shell_would_say_it() {
+    let tmp = tempfile::tempdir().unwrap();
+    let world = world(tmp.path());
+    let missing = CommandSpec::new(["no-such-program"], tmp.path());
+    let done = world.run(&missing).unwrap();
+    assert_eq!(done.ended, Ended::Code(127));
+    let said = String::from_utf8(done.stderr).unwrap();
+    assert!(said.contains("cannot run no-such-program"), "{said}");
+    let nowhere = CommandSpec::new(["true"], "/no/such/directory");
+    let done = world.run(&nowhere).unwrap();
+    assert_eq!(done.ended, Ended::Code(126));
+}
+
+#[test]
+fn our_own_program_runs_wherever_it_lies() {
+    let tmp = tempfile::tempdir().unwrap();
+    let done = world(tmp.path())
+        .run(&CommandSpec::new([SELF, "--no-such-option"], tmp.path()))
+        .unwrap();
+    assert!(matches!(done.ended, Ended::Code(code) if code != 127 && code != 126));
+}
+
+#[test]
+fn at_its_limit_a_command_dies_with_its_daemons() {
+    let tmp = tempfile::tempdir().unwrap();
+    let world = world(tmp.path());
+    let mark = mark(1);
+    // Out of the session, and with its parent gone: neither group nor ancestry shows whose it is.
+    let script =
+        format!("(setsid sh -c 'sleep {mark} & exec sleep {mark}' &) ; echo up; sleep {mark}");
+    let limit = Duration::from_millis(700);
+    let done = world.run(&sh(tmp.path(), &script).limit(limit)).unwrap();
+    assert_eq!(done.ended, Ended::TimedOut);
+    assert_eq!(done.stdout, b"up\n");
+    assert!(done.duration >= limit);
+    assert_eq!(marked(&mark), Vec::<u32>::new());
+}
+
+#[test]
+fn what_a_command_leaves_dies_with_it() {
+    let tmp = tempfile::tempdir().unwrap();
+    let world = world(tmp.path());
+    let mark = mark(2);
+    let script = format!("setsid sleep {mark} </dev/null & echo done");
+    let done = world.run(&sh(tmp.path(), &script)).unwrap();
+    assert_eq!(
+        (done.ended, done.stdout),
+        (Ended::Code(0), b"done\n".to_vec())
+    );
+    assert_eq!(marked(&mark), Vec::<u32>::new());
+}
+
+#[test]
+fn output_beyond_the_cap_is_dropped_and_holds_nobody_up() {
+    let tmp = tempfile::tempdir().unwrap();
+    let done = world(tmp.path())
+        .run(&sh(tmp.path(), "head -c 3000000 /dev/zero; echo end >&2"))
+        .unwrap();
+    assert_eq!(done.ended, Ended::Code(0));
+    assert_eq!(done.stdout.len(), 1 << 20);
+    assert_eq!(done.stderr, b"end\n");
+}
+
+#[test]
+fn many_commands_run_at_once() {
+    let tmp = tempfile::tempdir().unwrap();
+    let world = Arc::new(world(tmp.path()));
+    let fifo = tmp.path().join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    // Each waits for the other, so that one after the other would never end.
+    let ends = [
+        sh(tmp.path(), "cat fifo"),
+        sh(tmp.path(), "echo met > fifo"),
+    ]
+    .map(|command| {
+        let world = Arc::clone(&world);
+        thread::spawn(move || world.run(&command).unwrap())
+    })
+    .map(|thread| thread.join().unwrap());
+    assert_eq!(ends[0].stdout, b"met\n");
+}
+
+#[test]
+fn stopping_a_world_ends_its_commands() {
+    let tmp = tempfile::tempdir().unwrap();
+    let world = Arc::new(world(tmp.path()));
+    let mark = mark(3);
+    let running = {
+        let (world, command) = (Arc::clone(&world), sh(tmp.path(), &format!("sleep {mark}")));
+        thread::spawn(move || world.run(&command))
+    };
+    wait_until("the command runs", || !marked(&mark).is_empty());
+    let pids = marked(&mark);
+    world.stop();
+    assert!(matches!(
+        running.join().unwrap(),
+        Err(StackError::Cancelled)
+    ));
+    wait_gone(&pids);
+    assert!(matches!(
+        world.run(&sh(tmp.path(), "true")),
+        Err(StackError::Cancelled)
+    ));
+}
+
+#[test]
+fn a_killed_supervisor_leaves_nothing_of_its_command() {
+    let tmp = tempfile::tempdir().unwrap();
+    let world = Arc::new(world(tmp.path()));
+    let mark = mark(4);
+    let script = format!("setsid sleep {mark} & echo $PPID > supervisor; sleep {mark}");
+    let running = {
+        let (world, command) = (Arc::clone(&world), sh(tmp.path(), &script));
+        thread::spawn(move || world.run(&command))
+    };
+    wait_until("both sleep", || marked(&mark).len() >= 2);
+    let pids = marked(&mark);
+    let killer = format!("kill -9 $(cat {}/supervisor)", tmp.path().display());
+    world.run(&sh(tmp.path(), &killer)).unwrap();
+    let done = running.join().unwrap().unwrap();
+    assert_eq!(done.ended, Ended::Signal(libc::SIGKILL));
+    wait_gone(&pids);
+}
