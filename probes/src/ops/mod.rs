@@ -16,8 +16,11 @@ pub mod stop;
 mod inode;
 mod link;
 mod mmap;
+mod rename;
 mod special;
+mod symlink;
 mod unlinked;
+mod xattr;
 
 use std::ffi::OsString;
 
