@@ -4,6 +4,7 @@
 //! Everything here is a pure function of data: nothing in this crate touches a mount, a process or the clock.
 
 pub mod event;
+pub mod pages;
 pub mod read;
 pub mod report;
 pub mod reporter;
