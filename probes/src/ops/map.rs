@@ -28,6 +28,18 @@ impl Map {
         Map::attempt(fd, name, len, prot, flags).call("mmap", args(name, prot, flags))
     }
 
+    /// As [`Map::new`], from `offset` on, which is a multiple of the page size.
+    pub fn at(
+        fd: &OwnedFd,
+        name: &str,
+        len: usize,
+        prot: i32,
+        flags: i32,
+        offset: u64,
+    ) -> CaseOutcome<Self> {
+        Map::map(fd, name, len, prot, flags, offset).call("mmap", args(name, prot, flags))
+    }
+
     /// As [`Map::new`], for a mapping that may or must be refused.
     pub fn attempt(
         fd: &OwnedFd,
@@ -36,9 +48,28 @@ impl Map {
         prot: i32,
         flags: i32,
     ) -> Result<Self, Errno> {
+        Map::map(fd, name, len, prot, flags, 0)
+    }
+
+    fn map(
+        fd: &OwnedFd,
+        name: &str,
+        len: usize,
+        prot: i32,
+        flags: i32,
+        offset: u64,
+    ) -> Result<Self, Errno> {
         // SAFETY: the kernel chooses the address, so no mapping that exists is replaced.
-        let address =
-            unsafe { libc::mmap(std::ptr::null_mut(), len, prot, flags, fd.as_raw_fd(), 0) };
+        let address = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                len,
+                prot,
+                flags,
+                fd.as_raw_fd(),
+                offset as libc::off_t,
+            )
+        };
         if address == libc::MAP_FAILED {
             return Err(Errno::last());
         }

@@ -15,6 +15,7 @@ pub mod stop;
 
 mod inode;
 mod link;
+mod lock;
 mod mmap;
 mod rename;
 mod special;

@@ -129,15 +129,7 @@ impl Other {
 
     /// Waits for the end and returns the process's own outcome; a death by signal is a failure.
     pub fn join(mut self) -> CaseOutcome {
-        let mut byte = [0];
-        loop {
-            match self.peer.0.read_exact(&mut byte) {
-                Ok(()) if byte == *b"." => {}
-                Ok(()) => return Err(self.reason()),
-                Err(_) => break,
-            }
-        }
-        match self.status()? {
+        match self.end()? {
             WaitStatus::Exited(_, 0) => Ok(()),
             status => Err(Stop::broken(
                 "waitpid",
@@ -146,13 +138,23 @@ impl Other {
         }
     }
 
-    /// Waits for the end, however it comes: for cases that expect a signal.
-    pub fn status(&mut self) -> CaseOutcome<WaitStatus> {
+    fn status(&mut self) -> CaseOutcome<WaitStatus> {
         let pid = self
             .pid
             .take()
             .ok_or_else(|| Stop::broken("waitpid", "waited for twice"))?;
         waitpid(pid, None).call("waitpid", pid)
+    }
+
+    /// Waits for the end that a signal may bring: the process's own reason first, when it had one.
+    pub fn end(&mut self) -> CaseOutcome<WaitStatus> {
+        let mut byte = [0];
+        while self.peer.0.read_exact(&mut byte).is_ok() {
+            if byte != *b"." {
+                return Err(self.reason());
+            }
+        }
+        self.status()
     }
 
     /// Kills the process and reaps it.
