@@ -1,6 +1,8 @@
 //! The cases that probe9p runs, what runs them, and what explains their failures.
 
 pub mod case;
+pub mod catalogue;
 pub mod machine;
 pub mod ops;
+pub mod runner;
 pub mod tools;

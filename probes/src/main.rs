@@ -6,6 +6,8 @@ use std::{ffi::OsString, process::ExitCode};
 
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
-    let child = probes::ops::dispatch(&args).or_else(|| probes::tools::dispatch(&args));
+    let child = server9p::helper::dispatch(&args)
+        .or_else(|| probes::ops::dispatch(&args))
+        .or_else(|| probes::tools::dispatch(&args));
     child.unwrap_or_else(cli::main)
 }

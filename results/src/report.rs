@@ -49,7 +49,8 @@ pub(crate) fn count(verdicts: impl IntoIterator<Item = Verdict>) -> Vec<(Verdict
 #[derive(Debug, Clone, Default)]
 pub struct ReportBuilder {
     report: Option<Report>,
-    planned: usize,
+    /// Ids in the order of the plan.
+    planned: Vec<String>,
     ended: bool,
 }
 
@@ -81,7 +82,7 @@ impl ReportBuilder {
                 return Err(OutOfOrder::StartedTwice);
             }
             self.report = Some(Report::begin(run));
-            self.planned = run.planned.len();
+            self.planned = run.planned.clone();
             return Ok(());
         }
         let report = self.report.as_mut().ok_or(OutOfOrder::NotStarted)?;
@@ -90,7 +91,7 @@ impl ReportBuilder {
         }
         match event {
             Event::RunStarted(_) | Event::CaseStarted { .. } => {}
-            Event::CaseFinished(case) => add_case(report, case)?,
+            Event::CaseFinished(case) => add_case(report, &self.planned, case)?,
             Event::BenchFinished(bench) => add_bench(report, bench)?,
             Event::RunFinished { finished } => {
                 report.finished = Some(finished.clone());
@@ -108,7 +109,7 @@ impl ReportBuilder {
 
     /// How many cases or workloads were planned.
     pub fn planned(&self) -> usize {
-        self.planned
+        self.planned.len()
     }
 
     /// The report, whether or not the run came to its end; `None` before the run began.
@@ -117,11 +118,16 @@ impl ReportBuilder {
     }
 }
 
-fn add_case(report: &mut Report, case: &CaseResult) -> Result<(), OutOfOrder> {
+/// Puts a result in its place: cases end in any order, a report has them in the order of the plan.
+fn add_case(report: &mut Report, planned: &[String], case: &CaseResult) -> Result<(), OutOfOrder> {
     if report.cases.iter().any(|c| c.id == case.id) {
         return Err(OutOfOrder::Twice(case.id.clone()));
     }
-    report.cases.push(case.clone());
+    let place = |id: &str| planned.iter().position(|p| p == id).unwrap_or(usize::MAX);
+    let at = report
+        .cases
+        .partition_point(|c| place(&c.id) <= place(&case.id));
+    report.cases.insert(at, case.clone());
     Ok(())
 }
 

@@ -87,10 +87,10 @@ pub enum Failure {
 impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Self {
         let error = error.into();
-        match error.downcast_ref::<StackError>() {
-            Some(stack) => Failure::NoStack(stack.to_string()),
-            None => Failure::Fault(error),
+        if error.is::<StackError>() {
+            return Failure::NoStack(error.to_string());
         }
+        Failure::Fault(error)
     }
 }
 

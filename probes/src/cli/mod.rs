@@ -6,7 +6,15 @@
 
 mod doctor;
 mod exit;
+mod interrupt;
+mod keep;
+mod list;
 mod output;
+mod run;
+mod sinks;
+mod terminal;
+mod values;
+mod volume_args;
 
 use std::process::ExitCode;
 
@@ -30,6 +38,10 @@ pub struct Cli {
 /// What probe9p can be asked to do.
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run cases natively and on a volume, and say what works
+    Run(Box<run::Run>),
+    /// List what can be run
+    List(list::List),
     /// Say what this machine has, what is missing, and what brings it
     Doctor(doctor::Doctor),
 }
@@ -37,6 +49,8 @@ enum Command {
 impl Command {
     fn run(self) -> Outcome {
         match self {
+            Command::Run(run) => run.run(),
+            Command::List(list) => list.run(),
             Command::Doctor(doctor) => doctor.run(),
         }
     }

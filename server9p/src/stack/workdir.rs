@@ -17,6 +17,7 @@ use std::{
         },
     },
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use rustix::{
@@ -36,6 +37,7 @@ const SENTENCE: &str = "This directory belongs to a run of probe9p; the next run
 #[derive(Debug)]
 pub struct Workdir {
     path: PathBuf,
+    kept: AtomicBool,
     /// Holds the lock.
     _owner: File,
 }
@@ -71,6 +73,7 @@ impl Workdir {
         match own(&path) {
             Ok(owner) => Ok(Workdir {
                 path,
+                kept: AtomicBool::new(false),
                 _owner: owner,
             }),
             Err(err) => {
@@ -83,6 +86,11 @@ impl Workdir {
     /// Where it is: absolute, without symbolic links.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Leaves it where it is at the end, as nobody's, so that no later run removes it either.
+    pub fn keep(&self) {
+        self.kept.store(true, Ordering::Relaxed);
     }
 
     /// Makes a directory in it, of mode 0755, for a user and group where this process may give it away.
@@ -103,6 +111,10 @@ impl Workdir {
 
 impl Drop for Workdir {
     fn drop(&mut self) {
+        if self.kept.load(Ordering::Relaxed) {
+            let _ = fs::remove_file(self.path.join(OsStr::from_bytes(OWNER.to_bytes())));
+            return;
+        }
         // What cannot be removed now is the next run's to remove, once the lock is gone.
         let _ = remove(&self.path);
     }

@@ -106,6 +106,11 @@ impl FuseWorld {
         &self.export
     }
 
+    /// Leaves the run's directory where it is when the volume is gone.
+    pub fn keep(&self) {
+        self.workdir.keep();
+    }
+
     /// The run's directory, which holds all others.
     pub fn workdir(&self) -> &Path {
         self.workdir.path()

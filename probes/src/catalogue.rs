@@ -1,0 +1,52 @@
+//! Every case that there is, and the names under which several are selected at once.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use crate::{
+    case::PlannedCase,
+    ops,
+    tools::{self, parse::RecipeError},
+};
+
+/// Every case, and every name that means more than one.
+#[derive(Debug, Clone, Default)]
+pub struct Catalogue {
+    /// The cases, in the order in which they are listed and run.
+    pub cases: Vec<PlannedCase>,
+    /// Ids of tool cases by the names of recipes, and `all`: they mean the variants that this machine has.
+    pub groups: BTreeMap<String, Vec<String>>,
+}
+
+impl Catalogue {
+    /// The cases that come with probe9p, and those of the recipes in `files`.
+    ///
+    /// # Errors
+    /// When a recipe does not parse.
+    pub fn with_recipes(files: &[PathBuf]) -> Result<Self, RecipeError> {
+        let mut catalogue = Catalogue {
+            cases: ops::planned(),
+            ..Catalogue::default()
+        };
+        let named = |names: &[String]| {
+            let cases = tools::planned(names)?.unwrap_or_default();
+            Ok::<_, RecipeError>(cases)
+        };
+        for tool in tools::list()? {
+            catalogue
+                .cases
+                .extend(named(std::slice::from_ref(&tool.name))?);
+            let of_recipe = ids(&named(std::slice::from_ref(&tool.recipe))?);
+            catalogue.groups.insert(tool.recipe, of_recipe);
+        }
+        let all = ids(&named(&["all".to_owned()])?);
+        catalogue.groups.insert("all".into(), all);
+        for file in files {
+            catalogue.cases.extend(tools::planned_from_file(file)?);
+        }
+        Ok(catalogue)
+    }
+}
+
+fn ids(cases: &[PlannedCase]) -> Vec<String> {
+    cases.iter().map(|case| case.id.clone()).collect()
+}

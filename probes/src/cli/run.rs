@@ -1,0 +1,241 @@
+//! `probe9p run`: cases natively and on a volume, and what follows from the difference.
+
+use std::{path::PathBuf, str::FromStr, sync::Arc, thread, time::SystemTime};
+
+use clap::Args;
+use probes::{
+    case::PlannedCase,
+    catalogue::Catalogue,
+    runner::{
+        cancel::Cancel,
+        clock,
+        engine::{Ending, Engine, Options},
+        host,
+        select::{SelectError, Selection, select},
+        volume::Wanted,
+    },
+    tools,
+};
+use results::{Event, FailOn, Format, RunStarted, SCHEMA_VERSION};
+
+use super::{
+    Exit, Failure, Outcome, interrupt::Interrupt, sinks::Sinks, values::scale,
+    volume_args::VolumeArgs,
+};
+
+/// Options of `probe9p run`.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// Tools to run: names, patterns such as 'sql*', or all
+    #[arg(
+        long,
+        short,
+        value_name = "NAME,…",
+        value_delimiter = ',',
+        help_heading = "What runs"
+    )]
+    tool: Vec<String>,
+    /// Operation cases to run: families, ids, patterns such as '*.shared*', or all
+    #[arg(
+        long,
+        short,
+        value_name = "NAME,…",
+        value_delimiter = ',',
+        help_heading = "What runs"
+    )]
+    ops: Vec<String>,
+    /// A recipe of your own to run
+    #[arg(long, value_name = "FILE", help_heading = "What runs")]
+    recipe: Vec<PathBuf>,
+    /// Single cases to run, of either kind
+    #[arg(
+        long,
+        value_name = "ID,…",
+        value_delimiter = ',',
+        help_heading = "What runs"
+    )]
+    case: Vec<String>,
+
+    #[command(flatten)]
+    volume: VolumeArgs,
+    /// Test this directory, which is mounted already, instead of bringing a volume up
+    #[arg(
+        long,
+        value_name = "DIR",
+        help_heading = "The volume",
+        conflicts_with_all = ["client", "server", "profile", "cache", "kernel", "run_as"]
+    )]
+    path: Option<PathBuf>,
+
+    /// How many cases run at once [default: one a processor]
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), help_heading = "How it runs")]
+    jobs: Option<u16>,
+    /// Multiply every time limit
+    #[arg(long, value_name = "FACTOR", default_value = "1", value_parser = scale, help_heading = "How it runs")]
+    timeout_scale: f64,
+    /// Run every case at least so often on each side; repeats that disagree are `unstable`
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000), help_heading = "How it runs")]
+    repeat: u32,
+    /// Look for causes and try remedies (the default)
+    #[arg(long, overrides_with = "no_explain", help_heading = "How it runs")]
+    explain: bool,
+    /// Look for no causes and try no remedies
+    #[arg(long, help_heading = "How it runs")]
+    no_explain: bool,
+    /// Leave the directories of the cases where they are, and say where
+    #[arg(long, help_heading = "How it runs")]
+    keep: bool,
+
+    /// What standard output gets: table, json, jsonl, junit or tap
+    #[arg(long, short, default_value = "table", value_parser = Format::from_str, help_heading = "What is written")]
+    format: Format,
+    /// Keep the whole report in this file, whole after every case
+    #[arg(long, value_name = "FILE", help_heading = "What is written")]
+    out: Option<PathBuf>,
+    /// Append each event to this file as a line of JSON, as it happens
+    #[arg(long, value_name = "FILE", help_heading = "What is written")]
+    jsonl: Option<PathBuf>,
+    /// End with exit code 1 if a verdict is at least so bad: degraded, workaround, unstable, fails, hangs,
+    /// crashes or never
+    #[arg(long, value_name = "VERDICT", default_value = "never", value_parser = FailOn::from_str, help_heading = "What is written")]
+    fail_on: FailOn,
+}
+
+impl Run {
+    /// Runs the selected cases and writes what came of them.
+    pub fn run(self) -> Outcome {
+        let cases = self.cases()?;
+        let mut sinks = Sinks::open(self.format, self.out.as_deref(), self.jsonl.as_deref())?;
+        let cancel = Arc::new(Cancel::default());
+        let interrupt = Interrupt::watch(Arc::clone(&cancel))?;
+
+        let began = SystemTime::now();
+        let run_id = clock::run_id(began);
+        let wanted = self.wanted();
+        let up = wanted.bring_up()?;
+        if self.keep {
+            let (native, volume) = (up.native.here.display(), up.volume.here.display());
+            eprintln!("probe9p: the directories of the cases stay in {native} and {volume}");
+        }
+        cancel.watch(&up.native.world);
+        cancel.watch(&up.volume.world);
+
+        sinks.emit(&Event::RunStarted(Box::new(RunStarted {
+            schema_version: SCHEMA_VERSION,
+            run_id,
+            started: clock::rfc3339(began),
+            host: host::describe(&up.native.here),
+            stack: up.stack.clone(),
+            planned: cases.iter().map(|case| case.id.clone()).collect(),
+        })));
+        let other = |cache| wanted.other_cache(cache);
+        let engine = Engine::new(
+            &up.native,
+            &up.volume,
+            &other,
+            self.options(),
+            |_| None,
+            &cancel,
+        );
+        let mut worst = Exit::Completed;
+        let mut done = 0;
+        let ending = engine.run(&cases, &mut |event| {
+            if let Event::CaseFinished(case) = event {
+                done += 1;
+                if self.fail_on.is_crossed_by(case.verdict) {
+                    worst = Exit::VerdictCrossed;
+                }
+            }
+            sinks.emit(event);
+            if sinks.stopped() {
+                cancel.cancel();
+            }
+        });
+        self.end(ending, worst, done, cases.len(), sinks, &interrupt)
+    }
+
+    /// The cases that were asked for.
+    fn cases(&self) -> Result<Vec<PlannedCase>, Failure> {
+        let catalogue = Catalogue::with_recipes(&self.recipe)
+            .map_err(|error| Failure::Usage(error.to_string()))?;
+        let mut selection = Selection {
+            ops: self.ops.clone(),
+            tools: self.tool.clone(),
+            cases: self.case.clone(),
+        };
+        for file in &self.recipe {
+            let cases = tools::planned_from_file(file)
+                .map_err(|error| Failure::Usage(error.to_string()))?;
+            selection
+                .cases
+                .extend(cases.into_iter().map(|case| case.id));
+        }
+        select(&catalogue, &selection).map_err(|error| match error {
+            SelectError::Nothing => Failure::NothingSelected(error.to_string()),
+            _ => Failure::Usage(error.to_string()),
+        })
+    }
+
+    fn wanted(&self) -> Wanted {
+        Wanted {
+            path: self.path.clone(),
+            keep: self.keep,
+            ..self.volume.wanted()
+        }
+    }
+
+    fn options(&self) -> Options {
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        Options {
+            jobs: self.jobs.map_or(processors, usize::from),
+            repeat: self.repeat,
+            timeout_scale: self.timeout_scale,
+            explain: !self.no_explain,
+        }
+    }
+
+    /// Tells the sinks how the run ended, and says which exit code that is.
+    fn end(
+        &self,
+        ending: Ending,
+        worst: Exit,
+        done: usize,
+        planned: usize,
+        mut sinks: Sinks,
+        interrupt: &Interrupt,
+    ) -> Outcome {
+        let kept = format!("{done} of {planned} cases have their result");
+        let outcome = match (ending, interrupt.signal()) {
+            (Ending::Complete, _) => {
+                sinks.emit(&Event::RunFinished {
+                    finished: clock::rfc3339(SystemTime::now()),
+                });
+                Ok(worst)
+            }
+            (Ending::Lost(error), _) => {
+                sinks.emit(&Event::RunInterrupted {
+                    reason: error.to_string(),
+                });
+                Err(Failure::NoStack(format!("{error} ({kept})")))
+            }
+            (Ending::Cancelled, signal) => {
+                let reason = match signal {
+                    Some(name) => format!("stopped by {name}; {kept}"),
+                    None => format!("stopped because its results can not be written; {kept}"),
+                };
+                sinks.emit(&Event::RunInterrupted {
+                    reason: reason.clone(),
+                });
+                if signal.is_some() {
+                    eprintln!("probe9p: {reason}");
+                }
+                Ok(if worst == Exit::Completed {
+                    Exit::Interrupted
+                } else {
+                    worst
+                })
+            }
+        };
+        sinks.close().and(outcome)
+    }
+}

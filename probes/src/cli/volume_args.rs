@@ -1,0 +1,50 @@
+//! The options that say what volume to bring up, which `run`, `exec` and `bench` share.
+
+use clap::Args;
+use probes::runner::volume::{Client, Server, Wanted};
+use server9p::{
+    profile::Profile,
+    stack::{Cache, Series},
+};
+
+use super::values::RunAs;
+
+/// Options that say what volume to bring up.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "The volume")]
+pub struct VolumeArgs {
+    /// What mounts the volume; auto takes the most faithful that this machine can run
+    #[arg(long, value_enum, default_value_t = Client::Auto)]
+    client: Client,
+    /// What serves the volume
+    #[arg(long, value_enum, default_value_t = Server::Server9p)]
+    server: Server,
+    /// Whose behaviour and options the volume has: golem, qemu or posix
+    #[arg(long, default_value_t = Profile::Golem)]
+    profile: Profile,
+    /// How the client caches: none, readahead, mmap, loose or fscache
+    #[arg(long, default_value_t = Cache::None)]
+    cache: Cache,
+    /// The client's kernel: 5.10 or 6.1 [default: 5.10 under golem, else 6.1]
+    #[arg(long, value_name = "SERIES")]
+    kernel: Option<Series>,
+    /// Whom the server runs as when root starts it [default: nobody]
+    #[arg(long, value_name = "UID[:GID]")]
+    run_as: Option<RunAs>,
+}
+
+impl VolumeArgs {
+    /// The volume that they ask for.
+    pub fn wanted(&self) -> Wanted {
+        Wanted {
+            client: self.client,
+            server: self.server,
+            profile: self.profile,
+            cache: self.cache,
+            series: self.kernel.unwrap_or(Series::of(self.profile)),
+            run_as: self.run_as.map(RunAs::pair),
+            path: None,
+            keep: false,
+        }
+    }
+}

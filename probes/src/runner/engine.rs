@@ -1,0 +1,325 @@
+//! Running the cases of a plan: in parallel where they may, natively and on the volume, again where the two
+//! disagree, and with each remedy where it does not work.
+//!
+//! A volume that dies takes every case on it along, guilty or not. So those run again, each alone, at the end
+//! of the plan; one under which the volume dies twice is what kills it, and its verdict is `crashes`.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, mpsc},
+    thread,
+    time::Duration,
+};
+
+use results::{
+    CaseResult, Cause, Event, Observation, Outcome, Remedy, Verdict,
+    verdict::{judge, representative, with_remedies},
+};
+use server9p::stack::{Cache, StackError};
+
+use super::{cancel::Cancel, side::Side};
+use crate::case::{PlannedCase, PlannedRemedy};
+
+/// How cases are run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How many run at once.
+    pub jobs: usize,
+    /// How often each side runs at least.
+    pub repeat: u32,
+    /// Multiplies every case's limit.
+    pub timeout_scale: f64,
+    /// Whether causes are looked for and remedies tried.
+    pub explain: bool,
+}
+
+/// Brings up a volume like the one under test but with another cache mode, for the remedies that say so.
+pub type OtherVolume<'a> = dyn Fn(Cache) -> Result<Side, StackError> + Sync + 'a;
+
+/// What finds the cause of a case that does not work.
+pub type Diagnose = fn(&CaseResult) -> Option<Cause>;
+
+/// How a run ended.
+#[derive(Debug, Clone)]
+pub enum Ending {
+    /// Every case has its result.
+    Complete,
+    /// It was cancelled.
+    Cancelled,
+    /// The volume is gone and cannot be brought up again.
+    Lost(StackError),
+}
+
+/// Everything that running a case takes.
+pub struct Engine<'a> {
+    native: &'a Side,
+    volume: &'a Side,
+    other: &'a OtherVolume<'a>,
+    others: Mutex<HashMap<Cache, Result<Arc<Side>, StackError>>>,
+    options: Options,
+    diagnose: Diagnose,
+    cancel: &'a Cancel,
+}
+
+/// What a worker tells.
+enum Told {
+    Started(usize),
+    Finished(Box<CaseResult>),
+    /// The volume died under this case and perhaps others.
+    Suspect(usize),
+    /// Nothing can be run any more.
+    Lost(StackError),
+}
+
+/// Whether a case is run among others or by itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Company {
+    Others,
+    Alone,
+}
+
+impl<'a> Engine<'a> {
+    /// An engine for one volume.
+    pub fn new(
+        native: &'a Side,
+        volume: &'a Side,
+        other: &'a OtherVolume<'a>,
+        options: Options,
+        diagnose: Diagnose,
+        cancel: &'a Cancel,
+    ) -> Self {
+        let others = Mutex::default();
+        Engine {
+            native,
+            volume,
+            other,
+            others,
+            options,
+            diagnose,
+            cancel,
+        }
+    }
+
+    /// Runs `cases` and emits what happens as it happens.
+    pub fn run(&self, cases: &[PlannedCase], emit: &mut dyn FnMut(&Event)) -> Ending {
+        let (alone, together): (Vec<usize>, Vec<usize>) =
+            (0..cases.len()).partition(|&index| cases[index].alone);
+        let mut late = alone;
+        let stages = [
+            (Company::Others, self.options.jobs.max(1)),
+            (Company::Alone, 1),
+        ];
+        let mut queue = together;
+        for (company, jobs) in stages {
+            let (suspects, ending) = self.stage(cases, queue, jobs, company, emit);
+            if !matches!(ending, Ending::Complete) {
+                return ending;
+            }
+            late.extend(suspects);
+            queue = std::mem::take(&mut late);
+        }
+        Ending::Complete
+    }
+
+    /// Runs the cases of `queue` by `jobs` workers; returns those under which the volume died.
+    fn stage(
+        &self,
+        cases: &[PlannedCase],
+        queue: Vec<usize>,
+        jobs: usize,
+        company: Company,
+        emit: &mut dyn FnMut(&Event),
+    ) -> (Vec<usize>, Ending) {
+        let mut suspects = Vec::new();
+        let mut ending = Ending::Complete;
+        let jobs = jobs.min(queue.len());
+        let queue = Mutex::new(VecDeque::from(queue));
+        thread::scope(|scope| {
+            let (tell, told) = mpsc::channel();
+            for _ in 0..jobs {
+                let (tell, queue) = (tell.clone(), &queue);
+                scope.spawn(move || self.work(cases, queue, company, &tell));
+            }
+            drop(tell);
+            for news in told {
+                match news {
+                    Told::Started(index) => {
+                        emit(&Event::CaseStarted {
+                            id: cases[index].id.clone(),
+                        });
+                    }
+                    Told::Finished(result) => emit(&Event::CaseFinished(result)),
+                    Told::Suspect(index) => suspects.push(index),
+                    Told::Lost(error) => {
+                        ending = Ending::Lost(error);
+                        self.cancel.cancel();
+                    }
+                }
+            }
+        });
+        if matches!(ending, Ending::Complete) && self.cancel.asked() {
+            ending = Ending::Cancelled;
+        }
+        (suspects, ending)
+    }
+
+    /// Takes cases off the queue until it is empty or the run is cancelled.
+    fn work(
+        &self,
+        cases: &[PlannedCase],
+        queue: &Mutex<VecDeque<usize>>,
+        company: Company,
+        tell: &mpsc::Sender<Told>,
+    ) {
+        let take = || queue.lock().expect("no holder panics").pop_front();
+        while let Some(index) = take() {
+            if self.cancel.asked() {
+                return;
+            }
+            // The receiver outlives every worker.
+            let _ = tell.send(Told::Started(index));
+            let news = match self.case(&cases[index], company) {
+                Ok(result) => Told::Finished(Box::new(result)),
+                Err(StackError::Cancelled) => return,
+                Err(_) if self.cancel.asked() => return,
+                Err(StackError::Lost(_)) => Told::Suspect(index),
+                Err(error) => Told::Lost(error),
+            };
+            let _ = tell.send(news);
+        }
+    }
+
+    /// Runs one case to its verdict, its remedies and its cause.
+    fn case(&self, case: &PlannedCase, company: Company) -> Result<CaseResult, StackError> {
+        let limit = self.limit(case);
+        let mut native = Vec::new();
+        let mut volume = Vec::new();
+        let mut times = self.options.repeat.max(1);
+        let mut run = 0;
+        while run < times {
+            native.push(self.native.observe(&case.id, &case.child_args, limit)?);
+            volume.push(self.on_volume(self.volume, case, &[], company)?);
+            run += 1;
+            let agree = matches!(
+                judge(&native, &volume).0,
+                Verdict::Works | Verdict::Skipped | Verdict::Invalid
+            );
+            if run == 1 && !agree {
+                times = times.max(2);
+            }
+        }
+        let (verdict, note) = judge(&native, &volume);
+        let remedies = if self.options.explain && verdict.is_bad() {
+            self.remedies(case, &native, company)?
+        } else {
+            Vec::new()
+        };
+        let shown = |side: &[Observation]| representative(side).cloned().unwrap_or_default();
+        let mut result = CaseResult {
+            id: case.id.clone(),
+            kind: case.kind,
+            title: case.title.clone(),
+            native: shown(&native),
+            volume: shown(&volume),
+            verdict: with_remedies(verdict, &remedies),
+            note,
+            cause: None,
+            remedies,
+            runs: times,
+        };
+        if self.options.explain {
+            result.cause = (self.diagnose)(&result);
+        }
+        Ok(result)
+    }
+
+    fn limit(&self, case: &PlannedCase) -> Duration {
+        case.limit.mul_f64(self.options.timeout_scale)
+    }
+
+    /// Runs a case on a volume. When the volume dies under a case that has it to itself, that is what the
+    /// case does to volumes.
+    fn on_volume(
+        &self,
+        side: &Side,
+        case: &PlannedCase,
+        added: &[std::ffi::OsString],
+        company: Company,
+    ) -> Result<Observation, StackError> {
+        let args = [case.child_args.as_slice(), added].concat();
+        match side.observe(&case.id, &args, self.limit(case)) {
+            Err(StackError::Lost(why)) if company == Company::Alone && !self.cancel.asked() => {
+                Ok(Observation {
+                    outcome: Outcome::Signal,
+                    detail: format!("the volume died under it: {why}"),
+                    ..Observation::default()
+                })
+            }
+            seen => seen,
+        }
+    }
+
+    /// Tries each remedy of a case.
+    fn remedies(
+        &self,
+        case: &PlannedCase,
+        native: &[Observation],
+        company: Company,
+    ) -> Result<Vec<Remedy>, StackError> {
+        let try_one = |remedy| self.remedy(case, remedy, native, company);
+        case.remedies.iter().map(try_one).collect()
+    }
+
+    /// Runs a case with a remedy, on both sides if the remedy changes what the case does.
+    fn remedy(
+        &self,
+        case: &PlannedCase,
+        remedy: &PlannedRemedy,
+        native: &[Observation],
+        company: Company,
+    ) -> Result<Remedy, StackError> {
+        let tried = |verified, detail| Remedy {
+            id: remedy.id.clone(),
+            title: remedy.title.clone(),
+            verified,
+            detail,
+        };
+        let other = match remedy.cache {
+            None => None,
+            Some(cache) => match self.other_volume(cache) {
+                Ok(side) => Some(side),
+                Err(StackError::Cancelled) => return Err(StackError::Cancelled),
+                Err(why) => return Ok(tried(false, format!("was not run: {why}"))),
+            },
+        };
+        let args = [case.child_args.as_slice(), remedy.child_args.as_slice()].concat();
+        let native = if remedy.child_args.is_empty() {
+            native.to_vec()
+        } else {
+            vec![self.native.observe(&case.id, &args, self.limit(case))?]
+        };
+        let side = other.as_deref().unwrap_or(self.volume);
+        let volume = self.on_volume(side, case, &remedy.child_args, company)?;
+        Ok(match judge(&native, &[volume]) {
+            (Verdict::Works, _) => tried(true, String::new()),
+            (Verdict::Degraded, note) => tried(true, note),
+            (_, note) => tried(false, note),
+        })
+    }
+
+    /// The volume with another cache mode, brought up when it is first asked for.
+    fn other_volume(&self, cache: Cache) -> Result<Arc<Side>, StackError> {
+        let mut others = self.others.lock().expect("no holder panics");
+        others
+            .entry(cache)
+            .or_insert_with(|| {
+                let side = (self.other)(cache)?;
+                self.cancel.watch(&side.world);
+                Ok(Arc::new(side))
+            })
+            .clone()
+    }
+}
+
+#[cfg(test)]
+mod tests;

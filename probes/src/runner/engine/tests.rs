@@ -1,0 +1,261 @@
+//! What the engine does with worlds that fail in known ways.
+
+use std::{
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use results::CaseKind;
+use server9p::stack::{CommandSpec, Ended, Finished, Mounted, World};
+
+use super::*;
+
+/// A world in which the program's first argument after our own name says what happens.
+struct Scripted {
+    volume: bool,
+    seen: Mutex<Vec<String>>,
+    stopped: AtomicBool,
+}
+
+impl Scripted {
+    fn new(volume: bool) -> Arc<Self> {
+        Arc::new(Scripted {
+            volume,
+            seen: Mutex::default(),
+            stopped: AtomicBool::new(false),
+        })
+    }
+
+    fn times(&self, script: &str) -> usize {
+        self.seen
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|seen| *seen == script)
+            .count()
+    }
+}
+
+impl World for Scripted {
+    fn path(&self) -> &Path {
+        Path::new("/")
+    }
+
+    fn mounted(&self) -> Mounted {
+        Mounted::default()
+    }
+
+    fn run(&self, command: &CommandSpec) -> Result<Finished, StackError> {
+        let words: Vec<_> = command
+            .argv
+            .iter()
+            .map(|arg| arg.to_str().unwrap())
+            .collect();
+        let script = words[1];
+        self.seen.lock().unwrap().push(script.to_owned());
+        let line = |text: &str| {
+            Ok(Finished {
+                ended: Ended::Code(0),
+                stdout: text.into(),
+                stderr: vec![],
+                duration: Duration::from_millis(1),
+            })
+        };
+        let ok = r#"{"outcome":"ok","duration_ms":1}"#;
+        let error = r#"{"outcome":"error","call":"mmap","errno":"EINVAL","duration_ms":1}"#;
+        match script {
+            "fails" if self.volume && !words.contains(&"mended") => line(error),
+            "fails_twice_of_three" if self.volume && self.times(script) != 2 => line(error),
+            "kills" if self.volume => Err(StackError::Lost("the daemon died".into())),
+            "is_killed" if self.volume && self.times(script) == 1 => {
+                Err(StackError::Lost("the daemon died".into()))
+            }
+            "gone" if self.volume => Err(StackError::Unavailable("no more mounts".into())),
+            _ => line(ok),
+        }
+    }
+
+    fn stop(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
+    }
+}
+
+struct Bench {
+    native: Arc<Scripted>,
+    volume: Arc<Scripted>,
+    dir: tempfile::TempDir,
+    options: Options,
+    cancel: Cancel,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let options = Options {
+            jobs: 2,
+            repeat: 1,
+            timeout_scale: 1.0,
+            explain: true,
+        };
+        Bench {
+            native: Scripted::new(false),
+            volume: Scripted::new(true),
+            dir: tempfile::tempdir().unwrap(),
+            options,
+            cancel: Cancel::default(),
+        }
+    }
+
+    fn run(&self, cases: &[PlannedCase]) -> (Vec<CaseResult>, Ending) {
+        let side = |name, world: &Arc<Scripted>| {
+            let dir = self.dir.path().join(name);
+            std::fs::create_dir_all(&dir).unwrap();
+            Side::new(name, world.clone() as Arc<dyn World>, &dir)
+        };
+        let (native, volume) = (side("native", &self.native), side("volume", &self.volume));
+        let other = |cache| match cache {
+            Cache::Mmap => Ok(side("volume", &Scripted::new(false))),
+            other => Err(StackError::Unavailable(format!(
+                "there is no cache {other} here"
+            ))),
+        };
+        self.cancel.watch(&volume.world);
+        let engine = Engine::new(
+            &native,
+            &volume,
+            &other,
+            self.options.clone(),
+            |_| None,
+            &self.cancel,
+        );
+        let mut results = Vec::new();
+        let ending = engine.run(cases, &mut |event| {
+            if let Event::CaseFinished(result) = event {
+                results.push((**result).clone());
+            }
+        });
+        results.sort_by(|a, b| a.id.cmp(&b.id));
+        (results, ending)
+    }
+}
+
+fn case(script: &str) -> PlannedCase {
+    PlannedCase {
+        id: format!("test.{script}"),
+        kind: CaseKind::Op,
+        title: script.into(),
+        limit: Duration::from_secs(1),
+        child_args: vec![script.into()],
+        alone: false,
+        remedies: vec![],
+    }
+}
+
+fn remedy(added: Option<&str>, cache: Option<Cache>) -> PlannedRemedy {
+    PlannedRemedy {
+        id: added.unwrap_or("cache").into(),
+        title: String::new(),
+        child_args: added.into_iter().map(Into::into).collect(),
+        cache,
+    }
+}
+
+#[test]
+fn a_case_that_works_runs_once_and_one_that_fails_runs_again() {
+    let bench = Bench::new();
+    let (results, ending) = bench.run(&[case("fine"), case("fails")]);
+    assert!(matches!(ending, Ending::Complete));
+    let verdicts: Vec<_> = results.iter().map(|r| (r.verdict, r.runs)).collect();
+    assert_eq!(verdicts, [(Verdict::Fails, 2), (Verdict::Works, 1)]);
+    assert_eq!(
+        (bench.native.times("fine"), bench.volume.times("fine")),
+        (1, 1)
+    );
+    assert_eq!(
+        (bench.native.times("fails"), bench.volume.times("fails")),
+        (2, 2)
+    );
+    assert_eq!(
+        std::fs::read_dir(bench.dir.path().join("native"))
+            .unwrap()
+            .count(),
+        0
+    );
+}
+
+#[test]
+fn repeats_that_disagree_are_unstable() {
+    let mut bench = Bench::new();
+    bench.options.repeat = 3;
+    let (results, _) = bench.run(&[case("fails_twice_of_three")]);
+    assert_eq!(
+        (results[0].verdict, results[0].runs),
+        (Verdict::Unstable, 3)
+    );
+}
+
+#[test]
+fn a_remedy_counts_only_when_it_was_run_and_worked() {
+    let bench = Bench::new();
+    let mut failing = case("fails");
+    failing.remedies = vec![
+        remedy(Some("useless"), None),
+        remedy(Some("mended"), None),
+        remedy(None, Some(Cache::Mmap)),
+        remedy(None, Some(Cache::Loose)),
+    ];
+    let (results, _) = bench.run(&[failing]);
+    let tried: Vec<_> = results[0]
+        .remedies
+        .iter()
+        .map(|r| (r.verified, r.detail.as_str()))
+        .collect();
+    assert_eq!(results[0].verdict, Verdict::Workaround);
+    assert!(!tried[0].0 && tried[0].1.contains("EINVAL"), "{tried:?}");
+    assert_eq!(tried[1..3], [(true, ""), (true, "")]);
+    assert_eq!(
+        tried[3],
+        (false, "was not run: there is no cache loose here")
+    );
+    assert_eq!(
+        bench.native.times("fails"),
+        4,
+        "natively too, where the remedy changes the case"
+    );
+}
+
+#[test]
+fn what_kills_the_volume_crashes_and_its_neighbours_do_not() {
+    let bench = Bench::new();
+    let (results, ending) = bench.run(&[case("kills"), case("is_killed"), case("fine")]);
+    assert!(matches!(ending, Ending::Complete), "{ending:?}");
+    let verdicts: Vec<_> = results.iter().map(|r| (r.id.as_str(), r.verdict)).collect();
+    assert_eq!(
+        verdicts,
+        [
+            ("test.fine", Verdict::Works),
+            ("test.is_killed", Verdict::Works),
+            ("test.kills", Verdict::Crashes)
+        ]
+    );
+}
+
+#[test]
+fn a_volume_that_does_not_come_back_ends_the_run() {
+    let bench = Bench::new();
+    let mut cases = vec![case("gone")];
+    cases.extend((0..50).map(|_| case("fine")));
+    let (results, ending) = bench.run(&cases);
+    assert!(matches!(ending, Ending::Lost(_)), "{ending:?}");
+    assert!(results.len() < 51);
+    assert!(bench.volume.stopped.load(Ordering::SeqCst));
+}
+
+#[test]
+fn a_cancelled_run_starts_nothing() {
+    let bench = Bench::new();
+    bench.cancel.cancel();
+    let (results, ending) = bench.run(&[case("fine")]);
+    assert!(matches!(ending, Ending::Cancelled), "{ending:?}");
+    assert!(results.is_empty() && bench.native.times("fine") == 0);
+    assert!(bench.volume.stopped.load(Ordering::SeqCst));
+}

@@ -1,0 +1,230 @@
+//! One execution of a case on one side: a fresh directory, a child process, an observation.
+
+use std::{
+    ffi::OsString,
+    fs, io,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use nix::sys::signal::Signal;
+use results::{Observation, Outcome};
+use server9p::stack::{CommandSpec, Ended, Finished, SELF, StackError, World};
+
+/// A place where cases run: a world, and a directory in it for their fresh directories.
+pub struct Side {
+    /// As the child is told: `native` or `volume`.
+    pub name: &'static str,
+    /// Where the child runs.
+    pub world: Arc<dyn World>,
+    /// The directory as this process sees it.
+    pub here: PathBuf,
+    /// The same directory as the child sees it.
+    pub there: PathBuf,
+    /// Whom fresh directories belong to, when not this process's user.
+    pub owner: Option<(u32, u32)>,
+    /// Numbers the fresh directories.
+    pub next: AtomicU64,
+    /// Leaves the directories of cases behind.
+    pub keep: bool,
+}
+
+impl Side {
+    /// A side whose fresh directories are made in `dir`, for the user who owns it, and which is the same
+    /// directory for this process and for the child.
+    pub fn new(name: &'static str, world: Arc<dyn World>, dir: &Path) -> Self {
+        let owner = fs::metadata(dir).ok().map(|meta| (meta.uid(), meta.gid()));
+        Side {
+            name,
+            world,
+            here: dir.to_owned(),
+            there: dir.to_owned(),
+            owner: owner.filter(|(uid, _)| *uid != rustix::process::geteuid().as_raw()),
+            next: AtomicU64::new(1),
+            keep: false,
+        }
+    }
+
+    /// Runs the case that `child_args` mean once and says what it saw.
+    ///
+    /// # Errors
+    /// What [`World::run`] returns, and [`StackError::Unavailable`] when no fresh directory can be made.
+    pub fn observe(
+        &self,
+        id: &str,
+        child_args: &[OsString],
+        limit: Duration,
+    ) -> Result<Observation, StackError> {
+        let name = format!("{}-{id}", self.next.fetch_add(1, Ordering::Relaxed));
+        let here = self.here.join(&name);
+        self.make(&here).map_err(|error| {
+            StackError::Unavailable(format!(
+                "{} cannot be made for a case ({error}); free space there, or see that its parent can \
+                 be written",
+                here.display()
+            ))
+        })?;
+        let there = self.there.join(&name);
+        let mut argv = vec![OsString::from(SELF)];
+        argv.extend(child_args.iter().cloned());
+        argv.extend([
+            "--side".into(),
+            self.name.into(),
+            "--dir".into(),
+            there.clone().into(),
+        ]);
+        let finished = self.world.run(&CommandSpec::new(argv, there).limit(limit));
+        // What cannot be removed now goes with the run's directory; a volume that hangs is not touched.
+        let hangs = matches!(
+            &finished,
+            Ok(Finished {
+                ended: Ended::TimedOut,
+                ..
+            })
+        );
+        if !self.keep && !hangs {
+            let _ = fs::remove_dir_all(&here);
+        }
+        Ok(observation(&finished?, limit))
+    }
+
+    fn make(&self, dir: &Path) -> io::Result<()> {
+        fs::create_dir(dir)?;
+        // Whatever the umask is: the server may run as another user.
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o755))?;
+        match self.owner {
+            Some((uid, gid)) => chown(dir, Some(uid), Some(gid)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What a child's end says: its own observation if it came to write one, else how it ended.
+fn observation(finished: &Finished, limit: Duration) -> Observation {
+    let duration_ms = finished.duration.as_secs_f64() * 1e3;
+    let ended_by = |outcome, signal, detail: String| Observation {
+        outcome,
+        signal,
+        detail: format!("{detail}{}", said(&finished.stderr)),
+        duration_ms,
+        ..Observation::default()
+    };
+    match finished.ended {
+        Ended::TimedOut => ended_by(
+            Outcome::Timeout,
+            None,
+            format!("did not end within {:.0} s", limit.as_secs_f64()),
+        ),
+        Ended::Crashed => ended_by(Outcome::Signal, None, "the kernel it ran on died".into()),
+        Ended::Signal(number) => {
+            let name = Signal::try_from(number)
+                .map_or_else(|_| format!("signal {number}"), |signal| signal.to_string());
+            ended_by(
+                Outcome::Signal,
+                Some(name.clone()),
+                format!("ended by {name}"),
+            )
+        }
+        Ended::Code(code) => match last_line(&finished.stdout) {
+            Some(observation) => Observation {
+                // A child that measured nothing is measured from outside.
+                duration_ms: if observation.duration_ms > 0.0 {
+                    observation.duration_ms
+                } else {
+                    duration_ms
+                },
+                ..observation
+            },
+            None => Observation {
+                exit_code: Some(code),
+                ..ended_by(
+                    Outcome::Error,
+                    None,
+                    format!("the case's process ended with code {code} and told nothing"),
+                )
+            },
+        },
+    }
+}
+
+/// The observation that a child printed last.
+fn last_line(stdout: &[u8]) -> Option<Observation> {
+    let line = stdout
+        .trim_ascii_end()
+        .rsplit(|&byte| byte == b'\n')
+        .next()?;
+    serde_json::from_slice(line).ok()
+}
+
+/// The last lines of a child's standard error, to follow a sentence.
+fn said(stderr: &[u8]) -> String {
+    let text = String::from_utf8_lossy(stderr);
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
+    match lines.as_slice() {
+        [] => String::new(),
+        lines => format!(
+            "; it said: {}",
+            lines[lines.len().saturating_sub(3)..].join(" / ")
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finished(ended: Ended, stdout: &str, stderr: &str) -> Finished {
+        Finished {
+            ended,
+            stdout: stdout.into(),
+            stderr: stderr.into(),
+            duration: Duration::from_millis(1500),
+        }
+    }
+
+    #[test]
+    fn a_child_s_own_observation_is_the_last_line() {
+        let text = "noise\n{\"outcome\":\"ok\",\"duration_ms\":2.5}\n";
+        let seen = observation(&finished(Ended::Code(0), text, "x"), Duration::from_secs(9));
+        assert_eq!((seen.outcome, seen.duration_ms), (Outcome::Ok, 2.5));
+    }
+
+    #[test]
+    fn a_child_that_tells_nothing_is_an_error_with_its_last_words() {
+        let seen = observation(
+            &finished(Ended::Code(101), "", "a\n\nb\n"),
+            Duration::from_secs(9),
+        );
+        assert_eq!((seen.outcome, seen.exit_code), (Outcome::Error, Some(101)));
+        assert_eq!(
+            seen.detail,
+            "the case's process ended with code 101 and told nothing; it said: a / b"
+        );
+    }
+
+    #[test]
+    fn signals_and_limits_count_even_when_something_was_printed() {
+        let text = "{\"outcome\":\"ok\",\"duration_ms\":2.5}\n";
+        let seen = observation(
+            &finished(Ended::Signal(7), text, ""),
+            Duration::from_secs(9),
+        );
+        assert_eq!(
+            (seen.outcome, seen.signal.as_deref()),
+            (Outcome::Signal, Some("SIGBUS"))
+        );
+        let seen = observation(&finished(Ended::TimedOut, text, ""), Duration::from_secs(9));
+        assert_eq!(
+            (seen.outcome, seen.detail.as_str()),
+            (Outcome::Timeout, "did not end within 9 s")
+        );
+    }
+}
