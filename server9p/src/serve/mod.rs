@@ -1,0 +1,163 @@
+//! Serving a directory until told to stop: listeners, the user to serve as, and signals.
+
+mod args;
+mod listen;
+mod run_as;
+
+use std::{
+    io::{self, Write},
+    os::fd::OwnedFd,
+    path::PathBuf,
+    sync::Arc,
+};
+
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::Semaphore,
+    task::JoinSet,
+};
+
+pub use args::ServeArgs;
+pub use listen::{Listen, ListenError};
+pub use run_as::{RunAs, RunAsError};
+
+use crate::{
+    export::{Export, ExportError},
+    profile::Profile,
+    session::{self, Limits, Shared, Trace, TraceError},
+};
+use listen::{Bound, Incoming};
+
+/// What to serve, to whom, and how.
+#[derive(Debug, Clone)]
+pub struct ServeOptions {
+    /// The directory.
+    pub dir: PathBuf,
+    /// Where to wait for clients; at least one place.
+    pub listen: Vec<Listen>,
+    /// Whose behaviour to take on.
+    pub profile: Profile,
+    /// The user to serve as; when absent and started by root, the directory's owner or nobody.
+    pub run_as: Option<RunAs>,
+    /// Refuse every change with EROFS.
+    pub read_only: bool,
+    /// A file for one JSON line a message.
+    pub trace: Option<PathBuf>,
+    /// Bounds on what clients can make the server hold.
+    pub limits: Limits,
+}
+
+/// Why nothing can be served.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// A place to listen at cannot be had.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The user cannot be taken on.
+    #[error(transparent)]
+    RunAs(#[from] RunAsError),
+    /// The directory cannot be served.
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    /// The trace cannot be written.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
+    /// The process could not get what it needs from the kernel.
+    #[error(
+        "the server cannot run: {0}; close other programs or raise the limits of this user (ulimit -n, -u)"
+    )]
+    Resources(#[from] io::Error),
+}
+
+/// Serves until SIGINT or SIGTERM, or until the last inherited connection is closed. Prints one line
+/// `listening on PLACE` on standard output for each place, once clients can connect.
+///
+/// Must be called before the process has other threads, since it may change the process's user.
+///
+/// # Errors
+/// See [`ServeError`]. Nothing is left behind: sockets that were made are removed.
+pub fn serve(options: ServeOptions) -> Result<(), ServeError> {
+    let user = RunAs::choose(options.run_as, &options.dir)?;
+    let bound = options
+        .listen
+        .iter()
+        .map(|place| Bound::new(place, user))
+        .collect::<Result<Vec<_>, _>>()?;
+    let trace = options.trace.as_deref().map(Trace::create).transpose()?;
+    // Whoever drops to another user may no longer remove the sockets: a parent stays behind for that.
+    if user.is_some() && bound.iter().any(Bound::needs_removal) && !run_as::split()? {
+        return Ok(());
+    }
+    if let Some(user) = user {
+        user.become_it()?;
+    }
+    let export = Export::open(&options.dir, options.profile, options.read_only)?;
+    let shared = Shared::new(export, options.limits, trace);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(accept(bound, shared))?;
+    // Requests that the kernel does not end (a hung disk) must not keep the process.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    Ok(())
+}
+
+async fn accept(bound: Vec<Bound>, shared: Arc<Shared>) -> io::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut places = JoinSet::new();
+    let connections = Arc::new(Semaphore::new(shared.limits().connections));
+    let mut removals = Vec::new();
+    for place in bound {
+        let name = place.name();
+        let (incoming, removal) = place.start()?;
+        removals.push(removal);
+        places.spawn(serve_place(incoming, shared.clone(), connections.clone()));
+        // Nobody may read it; the server serves all the same.
+        let _ = writeln!(io::stdout(), "listening on {name}").and_then(|()| io::stdout().flush());
+    }
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => return Ok(()),
+            _ = terminate.recv() => return Ok(()),
+            ended = places.join_next() => if ended.is_none() { return Ok(()) },
+        }
+    }
+}
+
+async fn serve_place(mut incoming: Incoming, shared: Arc<Shared>, connections: Arc<Semaphore>) {
+    let mut sessions = JoinSet::new();
+    loop {
+        let stream = match incoming.next().await {
+            Ok(Some(stream)) => stream,
+            Ok(None) => break,
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                // Most likely descriptors ran out; the next try is worth more once a session has ended.
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let Ok(permit) = connections.clone().try_acquire_owned() else {
+            let most = shared.limits().connections;
+            tracing::warn!(
+                most,
+                "a connection was closed: there are as many as --max-connections allows"
+            );
+            continue;
+        };
+        let shared = shared.clone();
+        sessions.spawn(async move {
+            serve_one(stream, shared).await;
+            drop(permit);
+        });
+        while sessions.try_join_next().is_some() {}
+    }
+    while sessions.join_next().await.is_some() {}
+}
+
+async fn serve_one(stream: OwnedFd, shared: Arc<Shared>) {
+    if let Err(error) = session::serve(stream, shared).await {
+        tracing::warn!(%error, "a connection was closed");
+    }
+}

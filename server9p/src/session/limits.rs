@@ -1,0 +1,68 @@
+//! What a session and all of them together may take.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Bounds on what clients can make the server hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Fids of one connection; more are refused with EMFILE.
+    pub fids: usize,
+    /// Requests in progress, of all connections together; more wait to be read.
+    pub requests: usize,
+    /// Bytes of large requests and replies in progress, of all connections together; more wait to be read.
+    pub bytes: usize,
+    /// Connections at once; more are closed as soon as they are made.
+    pub connections: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            fids: 1 << 20,
+            requests: 256,
+            bytes: 64 << 20,
+            connections: 256,
+        }
+    }
+}
+
+/// Bytes that one permit stands for.
+const UNIT: usize = 1024;
+
+/// What is left of the shared limits.
+#[derive(Debug)]
+pub(super) struct Budget {
+    requests: Arc<Semaphore>,
+    bytes: Arc<Semaphore>,
+    bytes_total: usize,
+}
+
+impl Budget {
+    pub fn new(limits: &Limits) -> Budget {
+        // One message of the largest size must always fit.
+        let bytes_total = (limits.bytes / UNIT).max(2 * crate::wire::MSIZE_MAX as usize / UNIT);
+        Budget {
+            requests: Arc::new(Semaphore::new(limits.requests.max(1))),
+            bytes: Arc::new(Semaphore::new(bytes_total)),
+            bytes_total,
+        }
+    }
+
+    /// Waits for a request's turn.
+    pub async fn request(&self) -> OwnedSemaphorePermit {
+        self.requests
+            .clone()
+            .acquire_owned()
+            .await
+            .expect("the semaphore is never closed")
+    }
+
+    /// Waits for room for so many bytes.
+    pub async fn bytes(&self, count: u32) -> Option<OwnedSemaphorePermit> {
+        let units = (count as usize).div_ceil(UNIT).min(self.bytes_total / 2) as u32;
+        let permit = self.bytes.clone().acquire_many_owned(units).await;
+        Some(permit.expect("the semaphore is never closed"))
+    }
+}

@@ -1,0 +1,381 @@
+//! One connection: frames in, replies out, and the fids and requests in between.
+//!
+//! A task reads frames. What cannot take long it does itself, at once, and the replies of what came in together
+//! leave together. What may take long (large reads and writes, syncs, truncation, removal, renaming) goes to
+//! tokio's blocking threads, so that it stalls nothing else; a lock that is held by another is waited for in a
+//! task of its own. Tflush is answered only when the fate of the request it names is settled.
+
+mod dispatch;
+mod fids;
+mod limits;
+mod pending;
+mod reader;
+mod trace;
+mod writer;
+
+use std::{
+    io,
+    os::fd::OwnedFd,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use rs9p::{FCall, Flock};
+use rustix::io::Errno;
+use tokio::{io::unix::AsyncFd, sync::OwnedSemaphorePermit};
+
+pub use limits::Limits;
+pub use trace::{Trace, TraceError};
+
+use crate::{
+    export::{Export, LockAnswer},
+    wire::{self, DecodeError, MSIZE_MAX, MSIZE_MIN, Reply, Request},
+};
+use fids::Fids;
+use limits::Budget;
+use pending::{Entry, Pending};
+use reader::{Frame, Reader};
+use writer::Writer;
+
+/// How often a lock that a process of the host may hold is tried again.
+const LOCK_RETRY: Duration = Duration::from_millis(20);
+
+/// How long replies may take to leave after the other end has said that it sends no more.
+const LAST_REPLIES: Duration = Duration::from_secs(2);
+
+/// What all sessions of a server share.
+#[derive(Debug)]
+pub struct Shared {
+    export: Export,
+    limits: Limits,
+    budget: Budget,
+    trace: Option<Trace>,
+    next_session: AtomicU64,
+}
+
+impl Shared {
+    /// What serves an export within limits; every message is written to the trace, if there is one.
+    pub fn new(export: Export, limits: Limits, trace: Option<Trace>) -> Arc<Shared> {
+        let budget = Budget::new(&limits);
+        Arc::new(Shared {
+            export,
+            limits,
+            budget,
+            trace,
+            next_session: AtomicU64::new(1),
+        })
+    }
+
+    /// The limits in force.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+}
+
+/// The state of one connection.
+#[derive(Debug)]
+struct Session {
+    id: u64,
+    shared: Arc<Shared>,
+    /// The negotiated message size, bytes; 0 before Tversion.
+    msize: AtomicU32,
+    fids: Fids,
+    pending: Pending,
+    writer: Arc<Writer>,
+}
+
+/// Serves one connected stream until the other end closes it or breaks its framing.
+///
+/// Must be called within a tokio runtime.
+///
+/// # Errors
+/// Where the stream cannot be read, or what came over it cannot be taken apart into frames.
+pub async fn serve(stream: OwnedFd, shared: Arc<Shared>) -> io::Result<()> {
+    rustix::io::ioctl_fionbio(&stream, true)?;
+    // SAFETY: an `OwnedFd` stays open, and the same descriptor, for as long as it is registered.
+    let stream = Arc::new(unsafe { AsyncFd::register(stream) }?);
+    let writer = Arc::new(Writer::new(stream.clone()));
+    let session = Arc::new(Session {
+        id: shared.next_session.fetch_add(1, Ordering::Relaxed),
+        msize: AtomicU32::new(0),
+        fids: Fids::new(shared.limits.fids),
+        pending: Pending::default(),
+        writer: writer.clone(),
+        shared,
+    });
+    let drain = tokio::spawn(async move { writer.drain().await });
+    let result = session.read_frames(Reader::new(stream)).await;
+    session.reset().await;
+    let _ = tokio::time::timeout(LAST_REPLIES, session.writer.flushed()).await;
+    session.writer.close();
+    let _ = drain.await;
+    session.shared.export.end_session(session.id);
+    result
+}
+
+impl Session {
+    async fn read_frames(self: &Arc<Self>, mut reader: Reader) -> io::Result<()> {
+        loop {
+            if !reader.has_frame() {
+                self.writer.uncork();
+                self.writer.room().await;
+            }
+            let limit = match self.msize.load(Ordering::Relaxed) {
+                0 => MSIZE_MIN,
+                msize => msize,
+            };
+            match reader.next(limit, &self.shared.budget).await? {
+                None => return Ok(()),
+                Some(Frame::TooLong { tag, size }) => {
+                    tracing::warn!(size, limit, "a frame is longer than the session's msize");
+                    self.refuse(tag, Errno::MSGSIZE);
+                }
+                Some(Frame::Small(frame)) => {
+                    self.writer.cork();
+                    let decoded = wire::decode_request(frame);
+                    match decoded {
+                        Err(error) => self.undecodable(frame, &error),
+                        Ok(request) if request.is_brief() => self.perform(request, frame),
+                        Ok(mut request) => {
+                            let body = request.payload.take().map(|place| frame[place].to_vec());
+                            request.payload = body.as_ref().map(|body| 0..body.len());
+                            self.start(request, body.unwrap_or_default(), None).await;
+                        }
+                    }
+                }
+                Some(Frame::Large { frame, permit }) => match wire::decode_request(&frame) {
+                    Err(error) => self.undecodable(&frame, &error),
+                    // The frame itself is handed on, so that what it carries is not copied.
+                    Ok(request) => self.start(request, frame, Some(permit)).await,
+                },
+            }
+        }
+    }
+
+    fn undecodable(&self, frame: &[u8], error: &DecodeError) {
+        tracing::warn!(%error, "a frame could not be decoded");
+        let errno = match error {
+            DecodeError::Unknown(_) => Errno::OPNOTSUPP,
+            DecodeError::Short(_) => Errno::PROTO,
+            DecodeError::LongName(_) => Errno::NAMETOOLONG,
+        };
+        self.refuse(u16::from_le_bytes([frame[5], frame[6]]), errno);
+    }
+
+    fn refuse(&self, tag: u16, errno: Errno) {
+        self.writer
+            .send(wire::encode_reply(tag, error(errno)), None);
+    }
+
+    /// Does a brief request at once, on the reader's own task.
+    fn perform(&self, request: Request, frame: &[u8]) {
+        if self.pending.contains(request.tag) {
+            return self.refuse(request.tag, Errno::INVAL);
+        }
+        let payload = request
+            .payload
+            .clone()
+            .map_or(&[][..], |place| &frame[place]);
+        self.answer(&request, payload, None);
+    }
+
+    /// Starts a request that may take long; its payload lies in `body`.
+    async fn start(
+        self: &Arc<Self>,
+        request: Request,
+        body: Vec<u8>,
+        permit: Option<OwnedSemaphorePermit>,
+    ) {
+        match request.call {
+            FCall::TVersion { msize, ref version } => {
+                self.reset().await;
+                let reply = self.version(msize, version);
+                self.trace(&request, None, &reply, Instant::now());
+                self.writer
+                    .send(wire::encode_reply(request.tag, reply), None);
+                return;
+            }
+            FCall::TFlush { oldtag } => return self.flush(request, oldtag),
+            _ => {}
+        }
+        let Some(entry) = self.pending.enter(request.tag) else {
+            return self.refuse(request.tag, Errno::INVAL);
+        };
+        if let FCall::TLock { fid, ref flock } = request.call {
+            let flock = flock.clone();
+            return self.lock(request, fid, flock, entry);
+        }
+        let turn = self.shared.budget.request().await;
+        let reply_permit = match &request.call {
+            FCall::TRead { count, .. } | FCall::TReadDir { count, .. } => {
+                self.shared.budget.bytes(*count).await
+            }
+            _ => None,
+        };
+        let session = self.clone();
+        tokio::task::spawn_blocking(move || {
+            if !entry.is_cancelled() {
+                let payload = request
+                    .payload
+                    .clone()
+                    .map_or(&[][..], |place| &body[place]);
+                session.answer(&request, payload, reply_permit);
+            }
+            drop(body);
+            drop((permit, turn, entry));
+        });
+    }
+
+    /// Carries a request out and sends its reply.
+    fn answer(&self, request: &Request, payload: &[u8], permit: Option<OwnedSemaphorePermit>) {
+        let begun = Instant::now();
+        let fid = self
+            .shared
+            .trace
+            .is_some()
+            .then(|| self.traced_path(&request.call))
+            .flatten();
+        let reply = self.dispatch(request, payload).unwrap_or_else(error);
+        self.trace(request, fid, &reply, begun);
+        let msize = self.msize.load(Ordering::Relaxed) as usize;
+        let mut frame = wire::encode_reply(request.tag, reply);
+        if frame.len() > msize.max(MSIZE_MIN as usize) {
+            frame = wire::encode_reply(request.tag, error(Errno::MSGSIZE));
+        }
+        self.writer.send(frame, permit);
+    }
+
+    /// Tversion: what was agreed on. The session is fresh by now.
+    fn version(&self, msize: u32, version: &str) -> Reply {
+        if version != rs9p::P92000L {
+            let version = rs9p::VERSION_UNKNOWN.to_owned();
+            return Reply::Call(FCall::RVersion {
+                msize: msize.min(MSIZE_MAX),
+                version,
+            });
+        }
+        if msize < MSIZE_MIN {
+            return error(Errno::MSGSIZE);
+        }
+        let msize = msize.min(MSIZE_MAX);
+        self.msize.store(msize, Ordering::Relaxed);
+        Reply::Call(FCall::RVersion {
+            msize,
+            version: version.to_owned(),
+        })
+    }
+
+    /// Tflush: the reply follows the end of the request that it names.
+    fn flush(self: &Arc<Self>, request: Request, old: u16) {
+        let begun = Instant::now();
+        let session = self.clone();
+        let finish = move || {
+            let reply = Reply::Call(FCall::RFlush);
+            session.trace(&request, None, &reply, begun);
+            session
+                .writer
+                .send(wire::encode_reply(request.tag, reply), None);
+        };
+        match self.pending.cancel(old) {
+            None => finish(),
+            Some(ended) => {
+                let session = self.clone();
+                tokio::spawn(async move {
+                    let _turn = session.shared.budget.request().await;
+                    ended.wait().await;
+                    finish();
+                });
+            }
+        }
+    }
+
+    /// Tlock: tried at once, and where the client wants to wait, again whenever a lock was released.
+    fn lock(self: &Arc<Self>, request: Request, fid: u32, flock: Flock, entry: Entry) {
+        let begun = Instant::now();
+        let session = self.clone();
+        tokio::spawn(async move {
+            let path = session
+                .shared
+                .trace
+                .is_some()
+                .then(|| session.traced_path(&request.call))
+                .flatten();
+            let reply = loop {
+                let released = session.shared.export.lock_released();
+                tokio::pin!(released);
+                released.as_mut().enable();
+                let attempt = session.fids.get(fid).ok_or(Errno::NOENT);
+                match attempt.and_then(|fid| session.shared.export.lock(session.id, &fid, &flock)) {
+                    Ok(LockAnswer::Done(call)) => break Reply::Call(call),
+                    Err(errno) => break error(errno),
+                    Ok(LockAnswer::Wait) => {}
+                }
+                tokio::select! {
+                    () = &mut released => {}
+                    () = tokio::time::sleep(LOCK_RETRY) => {}
+                    () = entry.cancelled() => return drop(entry),
+                }
+            };
+            session.trace(&request, path, &reply, begun);
+            session
+                .writer
+                .send(wire::encode_reply(request.tag, reply), None);
+            drop(entry);
+        });
+    }
+
+    /// Ends every request and every fid, as Tversion and the end of the connection want it.
+    async fn reset(&self) {
+        self.pending.cancel_all().await;
+        for fid in self.fids.take_all() {
+            // Nobody is left to tell of an attribute that could not be set.
+            let _ = self.shared.export.clunk(&fid);
+        }
+    }
+
+    fn traced_path(&self, call: &FCall) -> Option<String> {
+        let fid = call.fids().first().copied()?;
+        Some(self.fids.get(fid)?.display_path())
+    }
+
+    fn trace(&self, request: &Request, path: Option<String>, reply: &Reply, begun: Instant) {
+        if let Some(trace) = &self.shared.trace {
+            trace.message(self.id, request, path, reply, begun.elapsed());
+        }
+    }
+}
+
+impl Request {
+    /// Whether a request is done in the time of a few system calls that wait for nothing but memory, as a rule.
+    fn is_brief(&self) -> bool {
+        /// The most bytes that are read or written on the reader's own task.
+        const SMALL: usize = 64 << 10;
+        match &self.call {
+            FCall::TVersion { .. }
+            | FCall::TFlush { .. }
+            | FCall::TLock { .. }
+            | FCall::TFSync { .. } => false,
+            FCall::TUnlinkAt { .. }
+            | FCall::TRemove { .. }
+            | FCall::TRename { .. }
+            | FCall::TRenameAt { .. } => false,
+            FCall::TSetAttr { valid, .. } => !valid.contains(rs9p::SetAttrMask::SIZE),
+            FCall::TlOpen { flags, .. } => flags & 0o1000 == 0,
+            FCall::TRead { count, .. } | FCall::TReadDir { count, .. } => *count as usize <= SMALL,
+            FCall::TWrite { .. } => self
+                .payload
+                .as_ref()
+                .is_none_or(|place| place.len() <= SMALL),
+            _ => true,
+        }
+    }
+}
+
+fn error(errno: Errno) -> Reply {
+    Reply::Call(FCall::RlError {
+        ecode: errno.raw_os_error() as u32,
+    })
+}

@@ -1,0 +1,185 @@
+//! Frames out of a stream.
+
+use std::{io, os::fd::OwnedFd, sync::Arc};
+
+use rustix::io::Errno;
+use tokio::{io::unix::AsyncFd, sync::OwnedSemaphorePermit};
+
+use super::limits::Budget;
+use crate::wire::HEADER;
+
+/// Bytes read from the stream at once; larger frames get room of their own.
+const BUFFER: usize = 128 << 10;
+
+/// A frame longer than this is garbage, not a message of a client that misjudged the msize.
+const ABSURD: u32 = 16 << 20;
+
+pub(super) struct Reader {
+    stream: Arc<AsyncFd<OwnedFd>>,
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+/// What came over the stream.
+pub(super) enum Frame<'a> {
+    /// A whole frame, in the reader's own buffer.
+    Small(&'a [u8]),
+    /// A whole frame, with the room that it takes of the shared limit.
+    Large {
+        frame: Vec<u8>,
+        permit: OwnedSemaphorePermit,
+    },
+    /// A frame beyond the msize; its bytes were passed over.
+    TooLong { tag: u16, size: u32 },
+}
+
+impl Reader {
+    pub fn new(stream: Arc<AsyncFd<OwnedFd>>) -> Reader {
+        Reader {
+            stream,
+            buffer: vec![0; BUFFER],
+            start: 0,
+            end: 0,
+        }
+    }
+
+    fn buffered(&self) -> &[u8] {
+        &self.buffer[self.start..self.end]
+    }
+
+    fn size(&self) -> Option<u32> {
+        let bytes = self.buffered().get(..4)?;
+        Some(u32::from_le_bytes(bytes.try_into().expect("four bytes")))
+    }
+
+    /// Whether the next frame is here already, so that asking for it does not wait.
+    pub fn has_frame(&self) -> bool {
+        self.size()
+            .is_some_and(|size| self.buffered().len() >= size as usize)
+    }
+
+    /// The next frame; `None` where the other end has closed the stream between two frames.
+    ///
+    /// # Errors
+    /// Where the stream fails, ends within a frame, or holds what cannot be a frame.
+    pub async fn next(&mut self, limit: u32, budget: &Budget) -> io::Result<Option<Frame<'_>>> {
+        while self.buffered().len() < HEADER {
+            if !self.fill().await? {
+                return match self.buffered().len() {
+                    0 => Ok(None),
+                    _ => Err(io::Error::new(
+                        io::ErrorKind::UnexpectedEof,
+                        "the stream ended within a frame's header",
+                    )),
+                };
+            }
+        }
+        let size = self.size().expect("a header is buffered");
+        if (size as usize) < HEADER || size > ABSURD {
+            let text = format!("a frame claims {size} bytes, which no 9P message has");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
+        if size > limit {
+            let tag = u16::from_le_bytes([self.buffered()[5], self.buffered()[6]]);
+            self.skip(size as usize).await?;
+            return Ok(Some(Frame::TooLong { tag, size }));
+        }
+        let size = size as usize;
+        if size <= BUFFER / 2 {
+            while self.buffered().len() < size {
+                self.fill_on().await?;
+            }
+            self.start += size;
+            return Ok(Some(Frame::Small(
+                &self.buffer[self.start - size..self.start],
+            )));
+        }
+        let permit = budget
+            .bytes(size as u32)
+            .await
+            .expect("bytes were asked for");
+        let mut frame = Vec::with_capacity(size);
+        let here = self.buffered().len().min(size);
+        frame.extend_from_slice(&self.buffered()[..here]);
+        self.start += here;
+        while frame.len() < size {
+            let missing = size - frame.len();
+            let mut ready = self.stream.readable().await?;
+            let read = ready.try_io(|stream| {
+                let (read, _) =
+                    rustix::io::read(stream.get_ref(), &mut frame.spare_capacity_mut()[..missing])?;
+                Ok(read.len())
+            });
+            match read {
+                Err(_) => {}
+                Ok(Ok(0)) => return Err(within()),
+                // SAFETY: read has written so many bytes to the vector's spare room, from its start.
+                Ok(Ok(count)) => unsafe { frame.set_len(frame.len() + count) },
+                Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(Err(error)) => return Err(error),
+            }
+        }
+        Ok(Some(Frame::Large { frame, permit }))
+    }
+
+    async fn skip(&mut self, mut bytes: usize) -> io::Result<()> {
+        loop {
+            let here = self.buffered().len().min(bytes);
+            self.start += here;
+            bytes -= here;
+            if bytes == 0 {
+                return Ok(());
+            }
+            self.fill_on().await?;
+        }
+    }
+
+    async fn fill_on(&mut self) -> io::Result<()> {
+        if self.fill().await? {
+            Ok(())
+        } else {
+            Err(within())
+        }
+    }
+
+    /// Reads what there is; `false` at the end of the stream.
+    async fn fill(&mut self) -> io::Result<bool> {
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+        } else if self.start > BUFFER / 2 {
+            self.buffer.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+        }
+        loop {
+            // Most often the bytes are here by now; the reactor is asked only when they are not.
+            let count = match rustix::io::read(self.stream.get_ref(), &mut self.buffer[self.end..])
+            {
+                Ok(count) => count,
+                Err(Errno::INTR) => continue,
+                Err(Errno::AGAIN) => {
+                    let mut ready = self.stream.readable().await?;
+                    let end = self.end;
+                    let read = ready.try_io(|stream| {
+                        Ok(rustix::io::read(stream.get_ref(), &mut self.buffer[end..])?)
+                    });
+                    match read {
+                        Err(_) => continue,
+                        Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => continue,
+                        Ok(result) => result?,
+                    }
+                }
+                Err(errno) => return Err(errno.into()),
+            };
+            self.end += count;
+            return Ok(count > 0);
+        }
+    }
+}
+
+fn within() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::UnexpectedEof,
+        "the stream ended within a frame",
+    )
+}

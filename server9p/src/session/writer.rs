@@ -1,0 +1,197 @@
+//! Replies into a stream, from any thread.
+//!
+//! A reply is written by the thread that made it, as far as the stream takes it at once. What it does not take
+//! waits in order for a task that writes when there is room. While the reader works off frames that came in
+//! together, replies are held back, so that they leave in one system call.
+
+use std::{
+    collections::VecDeque,
+    io::IoSlice,
+    os::fd::OwnedFd,
+    sync::{Arc, Mutex},
+};
+
+use rustix::io::Errno;
+use tokio::{
+    io::unix::AsyncFd,
+    sync::{Notify, OwnedSemaphorePermit},
+};
+
+/// Replies held back at most, and written in one system call.
+const BATCH: usize = 64;
+
+/// Bytes that may wait before no further requests are read.
+const WAITING: usize = 1 << 20;
+
+#[derive(Debug)]
+pub(super) struct Writer {
+    stream: Arc<AsyncFd<OwnedFd>>,
+    queue: Mutex<Queue>,
+    /// There is something to write that the stream did not take.
+    wake: Notify,
+    /// Something was written.
+    wrote: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    replies: VecDeque<(Vec<u8>, Option<OwnedSemaphorePermit>)>,
+    /// Bytes of the first reply that were written.
+    written: usize,
+    bytes: usize,
+    corked: bool,
+    closed: bool,
+}
+
+impl Queue {
+    /// Writes as much as the stream takes.
+    fn write(&mut self, stream: &OwnedFd) -> Result<(), Errno> {
+        while !self.replies.is_empty() {
+            let mut slices = Vec::with_capacity(self.replies.len().min(BATCH));
+            for (index, (reply, _)) in self.replies.iter().take(BATCH).enumerate() {
+                slices.push(IoSlice::new(if index == 0 {
+                    &reply[self.written..]
+                } else {
+                    reply
+                }));
+            }
+            match rustix::io::writev(stream, &slices) {
+                Ok(count) => self.advance(count),
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(())
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.bytes -= count;
+        let mut left = self.written + count;
+        while let Some((reply, _)) = self.replies.front() {
+            if left < reply.len() {
+                break;
+            }
+            left -= reply.len();
+            self.replies.pop_front();
+        }
+        self.written = left;
+    }
+
+    /// Gives up: the other end is gone.
+    fn fail(&mut self) {
+        *self = Queue {
+            closed: true,
+            ..Queue::default()
+        };
+    }
+}
+
+impl Writer {
+    pub fn new(stream: Arc<AsyncFd<OwnedFd>>) -> Writer {
+        Writer {
+            stream,
+            queue: Mutex::default(),
+            wake: Notify::new(),
+            wrote: Notify::new(),
+        }
+    }
+
+    fn queue(&self) -> std::sync::MutexGuard<'_, Queue> {
+        self.queue.lock().expect("no holder of this lock panics")
+    }
+
+    /// Sends a reply; the permit is given back when it has left.
+    pub fn send(&self, frame: Vec<u8>, permit: Option<OwnedSemaphorePermit>) {
+        let mut queue = self.queue();
+        if queue.closed {
+            return;
+        }
+        let first = queue.replies.is_empty();
+        queue.bytes += frame.len();
+        queue.replies.push_back((frame, permit));
+        let hold = queue.corked && queue.replies.len() < BATCH;
+        if (first || queue.corked) && !hold {
+            self.write(&mut queue);
+        }
+    }
+
+    /// Holds replies back from now on.
+    pub fn cork(&self) {
+        self.queue().corked = true;
+    }
+
+    /// Lets held replies go.
+    pub fn uncork(&self) {
+        let mut queue = self.queue();
+        if std::mem::take(&mut queue.corked) {
+            self.write(&mut queue);
+        }
+    }
+
+    fn write(&self, queue: &mut Queue) {
+        match queue.write(self.stream.get_ref()) {
+            Ok(()) => {}
+            Err(Errno::AGAIN) => self.wake.notify_one(),
+            Err(_) => queue.fail(),
+        }
+        self.wrote.notify_waiters();
+    }
+
+    /// Waits until the replies that wait are few enough to go on reading.
+    pub async fn room(&self) {
+        self.until(|queue| queue.bytes < WAITING).await;
+    }
+
+    /// Waits until every reply has left.
+    pub async fn flushed(&self) {
+        self.uncork();
+        self.until(|queue| queue.bytes == 0).await;
+    }
+
+    async fn until(&self, holds: impl Fn(&Queue) -> bool) {
+        loop {
+            let wrote = self.wrote.notified();
+            if holds(&self.queue()) {
+                return;
+            }
+            wrote.await;
+        }
+    }
+
+    /// Drops what has not left, and ends [`Writer::drain`].
+    pub fn close(&self) {
+        self.queue().fail();
+        self.wake.notify_one();
+    }
+
+    /// Writes, whenever the stream has room, what was left over. Ends when the writer is closed.
+    pub async fn drain(&self) {
+        loop {
+            self.wake.notified().await;
+            loop {
+                {
+                    let queue = self.queue();
+                    if queue.closed {
+                        return;
+                    }
+                    if queue.replies.is_empty() {
+                        break;
+                    }
+                }
+                let Ok(mut ready) = self.stream.writable().await else {
+                    return self.queue().fail();
+                };
+                let result = ready.try_io(|stream| {
+                    let result = self.queue().write(stream.get_ref());
+                    self.wrote.notify_waiters();
+                    Ok(result?)
+                });
+                if matches!(result, Ok(Err(_))) {
+                    self.queue().fail();
+                    self.wrote.notify_waiters();
+                    return;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Between frames and rs9p's messages.
+
+use std::ops::Range;
+
+use num_traits::FromPrimitive;
+use rs9p::{FCall, Msg, MsgType, serialize};
+
+use super::{HEADER, READ_HEADER, WRITE_HEADER, layout};
+
+/// A request, decoded.
+#[derive(Debug)]
+pub struct Request {
+    /// The tag that its reply must bear.
+    pub tag: u16,
+    /// The message. A Twrite has no data here: see [`Request::payload`].
+    pub call: FCall,
+    /// Where in the frame a Twrite's data lie.
+    pub payload: Option<Range<usize>>,
+    /// Tfsync's second field, which rs9p's type lacks: sync the data only.
+    pub datasync: bool,
+}
+
+/// Why a frame could not be decoded. Its framing was sound, so that the session can answer and go on.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum DecodeError {
+    /// No such message, or not one that a client may send.
+    #[error("message type {0} is not a 9P2000.L request")]
+    Unknown(u8),
+    /// The body ends before the message's fields do.
+    #[error("the frame ends within the fields of its message (type {0})")]
+    Short(u8),
+    /// A name cannot be held.
+    #[error("a name in the frame is longer than any file system takes (type {0})")]
+    LongName(u8),
+}
+
+/// Decodes a request's frame, size field included.
+///
+/// # Errors
+/// See [`DecodeError`]. The caller must have checked that the frame holds a header and as much as its size says.
+pub fn decode_request(frame: &[u8]) -> Result<Request, DecodeError> {
+    let code = frame[4];
+    let tag = u16::from_le_bytes([frame[5], frame[6]]);
+    let kind = kind_of(code)
+        .filter(MsgType::is_t)
+        .ok_or(DecodeError::Unknown(code))?;
+    let fields = layout::fields(kind);
+    let body = &frame[HEADER..];
+    if kind == MsgType::TlError {
+        return Err(DecodeError::Unknown(code));
+    }
+    if !layout::is_whole(body, fields) {
+        return Err(DecodeError::Short(code));
+    }
+    if kind == MsgType::TWrite {
+        let call = FCall::TWrite {
+            fid: u32_at(body, 0),
+            offset: u64_at(body, 4),
+            data: rs9p::Data(Vec::new()),
+        };
+        let length = u32_at(body, 12) as usize;
+        return Ok(Request {
+            tag,
+            call,
+            payload: Some(WRITE_HEADER..WRITE_HEADER + length),
+            datasync: false,
+        });
+    }
+    let msg = match layout::carry(body, fields).map_err(|_| DecodeError::LongName(code))? {
+        None => decode(&frame[4..]),
+        Some(carried) => decode(&[&frame[4..HEADER], &carried].concat()),
+    };
+    let msg = msg.ok_or(DecodeError::Short(code))?;
+    let datasync = kind == MsgType::TFSync && body.len() >= 8 && u32_at(body, 4) != 0;
+    Ok(Request {
+        tag,
+        call: msg.body,
+        payload: None,
+        datasync,
+    })
+}
+
+fn decode(mut message: &[u8]) -> Option<Msg> {
+    serialize::read_msg(&mut message).ok()
+}
+
+fn kind_of(code: u8) -> Option<MsgType> {
+    MsgType::from_u8(code)
+}
+
+fn u32_at(body: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(body[at..at + 4].try_into().expect("four bytes"))
+}
+
+fn u64_at(body: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(body[at..at + 8].try_into().expect("eight bytes"))
+}
+
+/// What answers a request.
+#[derive(Debug)]
+pub enum Reply {
+    /// A message as rs9p has it.
+    Call(FCall),
+    /// An Rgetattr with the fields that rs9p's type lacks.
+    Attributes {
+        /// The message, without them.
+        call: FCall,
+        /// The inode's generation number.
+        generation: u64,
+    },
+    /// A frame with its payload in place: [`READ_HEADER`] bytes to fill, then the bytes read. For Rread and
+    /// Rreaddir.
+    Payload {
+        /// Which of the two.
+        kind: MsgType,
+        /// The frame's room.
+        frame: Vec<u8>,
+    },
+}
+
+/// The frame of a reply.
+pub fn encode_reply(tag: u16, reply: Reply) -> Vec<u8> {
+    match reply {
+        Reply::Call(call) => encode(tag, call),
+        Reply::Attributes { call, generation } => {
+            let mut frame = encode(tag, call);
+            // gen[8] is followed by data_version[8] alone.
+            let at = frame.len() - 16;
+            frame[at..at + 8].copy_from_slice(&generation.to_le_bytes());
+            frame
+        }
+        Reply::Payload { kind, mut frame } => {
+            let (size, count) = (frame.len() as u32, (frame.len() - READ_HEADER) as u32);
+            frame[0..4].copy_from_slice(&size.to_le_bytes());
+            frame[4] = kind as u8;
+            frame[5..7].copy_from_slice(&tag.to_le_bytes());
+            frame[7..11].copy_from_slice(&count.to_le_bytes());
+            frame
+        }
+    }
+}
+
+/// The frame of a request, as a client sends it.
+pub fn encode_request(tag: u16, call: FCall) -> Vec<u8> {
+    encode(tag, call)
+}
+
+fn encode(tag: u16, call: FCall) -> Vec<u8> {
+    let kind = MsgType::from(&call);
+    let mut frame = vec![0; 4];
+    serialize::write_msg(&mut frame, &Msg { tag, body: call })
+        .expect("writing to memory does not fail");
+    if let Some(body) = layout::uncarry(&frame[HEADER..], layout::fields(kind)) {
+        frame.truncate(HEADER);
+        frame.extend_from_slice(&body);
+    }
+    let size = frame.len() as u32;
+    frame[0..4].copy_from_slice(&size.to_le_bytes());
+    frame
+}
+
+/// Decodes a reply's frame: its tag and its message, an Rread's payload included.
+pub fn decode_reply(frame: &[u8]) -> Option<(u16, FCall)> {
+    let kind = kind_of(*frame.get(4)?)?;
+    let body = frame.get(HEADER..)?;
+    if !kind.is_r() || !layout::is_whole(body, layout::fields(kind)) {
+        return None;
+    }
+    let msg = match layout::carry(body, layout::fields(kind)).ok()? {
+        None => decode(&frame[4..])?,
+        Some(carried) => decode(&[&frame[4..HEADER], &carried].concat())?,
+    };
+    Some((msg.tag, msg.body))
+}
