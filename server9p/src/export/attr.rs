@@ -12,9 +12,9 @@ use super::{Export, Fid, Reach, Result, fid::State, io::round_to_blocks};
 use crate::wire::{Reply, from_wire};
 
 /// utimensat's nanoseconds for the present time.
-const NOW: i64 = rustix::fs::UTIME_NOW as i64;
+const NOW: i64 = rustix::fs::UTIME_NOW;
 /// utimensat's nanoseconds for a time to leave.
-const OMIT: i64 = rustix::fs::UTIME_OMIT as i64;
+const OMIT: i64 = rustix::fs::UTIME_OMIT;
 
 /// FS_IOC_GETVERSION, `_IOR('v', 1, long)`.
 const GET_GENERATION: libc::Ioctl = 0x8008_7601u32 as libc::Ioctl;
@@ -161,7 +161,7 @@ impl Export {
         let block = stat.f_bsize as u64;
         let factor = (u64::from(msize - 24) / block.max(1)).max(1);
         // SAFETY: an fsid is two numbers of four bytes, whatever the C type's names for them are.
-        let [low, high] = unsafe { std::mem::transmute::<_, [u32; 2]>(stat.f_fsid) };
+        let [low, high] = unsafe { std::mem::transmute::<rustix::fs::Fsid, [u32; 2]>(stat.f_fsid) };
         let statfs = StatFs {
             typ: stat.f_type as u32,
             bsize: (block * factor) as u32,

@@ -191,7 +191,7 @@ fn read_into(file: BorrowedFd<'_>, frame: &mut Vec<u8>, offset: u64, count: usiz
     while done < count {
         let room = &mut frame.spare_capacity_mut()[..count - done];
         match rustix::io::pread(file, room, offset.wrapping_add(done as u64)) {
-            Ok((read, _)) if read.is_empty() => break,
+            Ok(([], _)) => break,
             Ok((read, _)) => {
                 let read = read.len();
                 done += read;

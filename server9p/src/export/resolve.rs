@@ -42,7 +42,7 @@ pub(super) fn open_entry(
 /// # Errors
 /// ENOTDIR where a name on the way, or the last one, is no directory: what QEMU's walk by `O_DIRECTORY` answers.
 pub(super) fn open_dir(root: BorrowedFd<'_>, path: &RelPath, flags: OFlags) -> Result<OwnedFd> {
-    let flags = flags | OFlags::DIRECTORY | OFlags::NOCTTY | OFlags::NONBLOCK;
+    let flags = flags | OFlags::DIRECTORY;
     let mut rest = path.as_bytes();
     let mut at: Option<OwnedFd> = None;
     loop {

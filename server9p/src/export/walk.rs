@@ -132,7 +132,7 @@ impl Export {
     fn look_up(&self) -> OFlags {
         match self.behaviour.reach {
             // QEMU opens the last directory for reading, so that search permission alone is not enough.
-            Reach::Path => OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY,
+            Reach::Path => OFlags::RDONLY,
             Reach::Handle => OFlags::PATH,
         }
     }

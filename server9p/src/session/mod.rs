@@ -179,7 +179,8 @@ impl Session {
             .payload
             .clone()
             .map_or(&[][..], |place| &frame[place]);
-        self.answer(&request, payload, None);
+        let reply = self.carry_out(&request, payload);
+        self.writer.send(reply, None);
     }
 
     /// Starts a request that may take long; its payload lies in `body`.
@@ -222,15 +223,15 @@ impl Session {
                     .payload
                     .clone()
                     .map_or(&[][..], |place| &body[place]);
-                session.answer(&request, payload, reply_permit);
+                let reply = session.carry_out(&request, payload);
+                entry.reply(|| session.writer.send(reply, reply_permit));
             }
-            drop(body);
-            drop((permit, turn, entry));
+            drop((body, permit, turn));
         });
     }
 
-    /// Carries a request out and sends its reply.
-    fn answer(&self, request: &Request, payload: &[u8], permit: Option<OwnedSemaphorePermit>) {
+    /// Carries a request out; what comes back is the frame of its reply.
+    fn carry_out(&self, request: &Request, payload: &[u8]) -> Vec<u8> {
         let begun = Instant::now();
         let fid = self
             .shared
@@ -241,11 +242,11 @@ impl Session {
         let reply = self.dispatch(request, payload).unwrap_or_else(error);
         self.trace(request, fid, &reply, begun);
         let msize = self.msize.load(Ordering::Relaxed) as usize;
-        let mut frame = wire::encode_reply(request.tag, reply);
+        let frame = wire::encode_reply(request.tag, reply);
         if frame.len() > msize.max(MSIZE_MIN as usize) {
-            frame = wire::encode_reply(request.tag, error(Errno::MSGSIZE));
+            return wire::encode_reply(request.tag, error(Errno::MSGSIZE));
         }
-        self.writer.send(frame, permit);
+        frame
     }
 
     /// Tversion: what was agreed on. The session is fresh by now.
@@ -320,10 +321,8 @@ impl Session {
                 }
             };
             session.trace(&request, path, &reply, begun);
-            session
-                .writer
-                .send(wire::encode_reply(request.tag, reply), None);
-            drop(entry);
+            let frame = wire::encode_reply(request.tag, reply);
+            entry.reply(|| session.writer.send(frame, None));
         });
     }
 

@@ -19,8 +19,9 @@ pub(super) struct Pending {
 #[derive(Debug)]
 pub(super) struct Entry {
     tag: u16,
-    /// True once the request was cancelled. The entry and the table hold it; who waits for the end subscribes.
-    cancel: Option<Arc<watch::Sender<bool>>>,
+    /// True once the request was cancelled. The entry and the table hold it; who waits for the end subscribes,
+    /// and sees the last sender go.
+    cancel: Arc<watch::Sender<bool>>,
     table: Table,
 }
 
@@ -44,7 +45,7 @@ impl Pending {
         table.insert(tag, cancel.clone());
         Some(Entry {
             tag,
-            cancel: Some(cancel),
+            cancel,
             table: self.table.clone(),
         })
     }
@@ -86,27 +87,36 @@ impl Ended {
 }
 
 impl Entry {
-    fn cancel(&self) -> &watch::Sender<bool> {
-        self.cancel.as_ref().expect("only drop takes it")
+    /// Ends the request by sending its reply. To everybody else both happen at once: whoever still finds the
+    /// request waits for it, whoever does not comes after its reply, and its tag is free when the client has
+    /// seen the reply.
+    pub fn reply(self, send: impl FnOnce()) {
+        let mut table = self.table.lock().expect("no holder of this lock panics");
+        send();
+        table.remove(&self.tag);
+        drop(table);
     }
 
     pub fn is_cancelled(&self) -> bool {
-        *self.cancel().borrow()
+        *self.cancel.borrow()
     }
 
     /// Waits until the request is cancelled.
     pub async fn cancelled(&self) {
-        let mut receiver = self.cancel().subscribe();
+        let mut receiver = self.cancel.subscribe();
         let _ = receiver.wait_for(|cancelled| *cancelled).await;
     }
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        self.table
-            .lock()
-            .expect("no holder of this lock panics")
-            .remove(&self.tag);
-        self.cancel = None;
+        let mut table = self.table.lock().expect("no holder of this lock panics");
+        // After a reply the tag may be another request's by now.
+        if table
+            .get(&self.tag)
+            .is_some_and(|cancel| Arc::ptr_eq(cancel, &self.cancel))
+        {
+            table.remove(&self.tag);
+        }
     }
 }

@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use num_traits::FromPrimitive;
-use rs9p::{FCall, Msg, MsgType, serialize};
+use rs9p::{DirEntry, DirEntryData, FCall, Msg, MsgType, QId, QIdType, serialize};
 
-use super::{HEADER, READ_HEADER, WRITE_HEADER, layout};
+use super::{HEADER, READ_HEADER, WRITE_HEADER, from_wire, layout};
 
 /// A request, decoded.
 #[derive(Debug)]
@@ -159,16 +159,49 @@ fn encode(tag: u16, call: FCall) -> Vec<u8> {
     frame
 }
 
-/// Decodes a reply's frame: its tag and its message, an Rread's payload included.
+/// Decodes a reply's frame: its tag and its message, what it carries included; `None` where it is no whole reply.
 pub fn decode_reply(frame: &[u8]) -> Option<(u16, FCall)> {
     let kind = kind_of(*frame.get(4)?)?;
     let body = frame.get(HEADER..)?;
     if !kind.is_r() || !layout::is_whole(body, layout::fields(kind)) {
         return None;
     }
+    if kind == MsgType::RReadDir {
+        let tag = u16::from_le_bytes([frame[5], frame[6]]);
+        let data = entries(&body[4..4 + u32_at(body, 0) as usize])?;
+        return Some((
+            tag,
+            FCall::RReadDir {
+                data: DirEntryData::with(data),
+            },
+        ));
+    }
     let msg = match layout::carry(body, layout::fields(kind)).ok()? {
         None => decode(&frame[4..])?,
         Some(carried) => decode(&[&frame[4..HEADER], &carried].concat())?,
     };
     Some((msg.tag, msg.body))
+}
+
+/// The entries of an Rreaddir: qid[13] offset[8] type[1] name[s] each.
+fn entries(mut data: &[u8]) -> Option<Vec<DirEntry>> {
+    let mut entries = Vec::new();
+    while !data.is_empty() {
+        let head = data.get(..24)?;
+        let length = usize::from(u16::from_le_bytes([head[22], head[23]]));
+        let name = data.get(24..24 + length)?;
+        let typ = QIdType::from_bits_truncate(head[0]);
+        entries.push(DirEntry {
+            qid: QId {
+                typ,
+                version: u32_at(head, 1),
+                path: u64_at(head, 5),
+            },
+            offset: u64_at(head, 13),
+            typ: head[21],
+            name: from_wire(name),
+        });
+        data = &data[24 + length..];
+    }
+    Some(entries)
 }
