@@ -9,7 +9,7 @@ use std::{ffi::OsString, process::ExitCode};
 
 use serde::de::DeserializeOwned;
 
-use crate::stack::agent;
+use crate::stack::{agent, fuse};
 
 /// Runs the helper that `args` (without the program's name) asks for, and says how it ended; `None` when
 /// `args` asks for no helper of this library.
@@ -17,6 +17,7 @@ pub fn dispatch(args: &[OsString]) -> Option<ExitCode> {
     let config = args.get(1)?.to_str()?;
     match args.first()?.to_str()? {
         "@agent" => Some(run(config, agent::process::main)),
+        "@fuse" => Some(run(config, fuse::helper::main)),
         _ => None,
     }
 }

@@ -3,6 +3,7 @@
 //! [`session`] speaks the protocol on one connection, [`export`] is the directory behind it; [`client`] is the
 //! other end; [`stack`] brings a whole volume up and down. Nothing here knows of probes.
 
+pub mod client;
 pub mod export;
 pub mod helper;
 pub mod profile;

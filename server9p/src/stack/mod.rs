@@ -5,6 +5,7 @@
 //! known here.
 
 pub mod agent;
+pub mod fuse;
 pub mod fuse_world;
 pub mod mounts;
 pub mod namespaces;

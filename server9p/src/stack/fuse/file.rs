@@ -1,0 +1,162 @@
+//! Open files: open, read, write, fsync, release.
+
+use std::sync::{Arc, Mutex};
+
+use fuser::{Errno, FopenFlags};
+
+use super::{
+    convert::{Outcome, dotl_flags, errno},
+    dir::Listing,
+    node::Node,
+    volume::Volume,
+};
+use crate::{client::Fid, stack::Cache};
+
+/// An open file or directory: `file->private_data` is its fid.
+#[derive(Debug)]
+pub(super) struct Handle {
+    pub fid: Arc<Fid>,
+    pub node: Arc<Node>,
+    /// Who opened it.
+    pub uid: u32,
+    /// Most bytes in one Tread or Twrite.
+    io_size: u32,
+    pub fopen: FopenFlags,
+    /// Entries read and not yet asked for.
+    pub listing: Mutex<Listing>,
+}
+
+impl Handle {
+    /// Whether the kernel caches what is read through it.
+    pub fn is_cached(&self) -> bool {
+        self.node.kind == fuser::FileType::RegularFile
+            && !self.fopen.contains(FopenFlags::FOPEN_DIRECT_IO)
+    }
+}
+
+impl Volume {
+    /// The flags to open with. Write-back caching reads the rest of a page that is written in part, so v9fs
+    /// opens its `writeback_fid` for both, and does not append through it.
+    pub(super) fn flags_to_open_with(&self, flags: i32) -> i32 {
+        if self.is_loose() && flags & libc::O_ACCMODE == libc::O_WRONLY {
+            return flags & !(libc::O_ACCMODE | libc::O_APPEND) | libc::O_RDWR;
+        }
+        flags
+    }
+
+    /// How the kernel is to treat an open file. With cache=none v9fs maps shared only what is opened read-only
+    /// (`generic_file_readonly_mmap`), which is what FUSE does when exactly the writable files are direct.
+    fn fopen_flags(&self, node: &Node, flags: i32) -> FopenFlags {
+        if node.kind != fuser::FileType::RegularFile {
+            return FopenFlags::empty();
+        }
+        let direct = FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_PARALLEL_DIRECT_WRITES;
+        let writable = flags & libc::O_ACCMODE != libc::O_RDONLY;
+        match self.cache {
+            Cache::Loose | Cache::Fscache => FopenFlags::FOPEN_KEEP_CACHE,
+            Cache::Mmap => {
+                let possible = self.direct_mmap.load(std::sync::atomic::Ordering::Relaxed);
+                if possible {
+                    direct
+                } else {
+                    FopenFlags::empty()
+                }
+            }
+            // With O_NONBLOCK a read is one Tread, and comes back short of what was asked for.
+            Cache::None | Cache::Readahead if writable || flags & libc::O_NONBLOCK != 0 => direct,
+            Cache::None | Cache::Readahead => FopenFlags::empty(),
+        }
+    }
+
+    /// An open file of a fid that was opened.
+    pub(super) fn handle_for(
+        &self,
+        node: &Arc<Node>,
+        uid: u32,
+        fid: Fid,
+        flags: i32,
+        iounit: u32,
+    ) -> Handle {
+        Handle {
+            fid: Arc::new(fid),
+            node: Arc::clone(node),
+            uid,
+            io_size: self.client.io_size(iounit),
+            fopen: self.fopen_flags(node, flags),
+            listing: Mutex::default(),
+        }
+    }
+
+    /// `v9fs_file_open`: Tlopen on a clone of the dentry's fid.
+    pub(super) fn open(&self, node: &Arc<Node>, flags: i32, uid: u32) -> Outcome<Handle> {
+        let fid = self.clone_fid(node, uid)?;
+        let flags = self.flags_to_open_with(flags);
+        let (_, iounit) = self.client.lopen(&fid, dotl_flags(flags)).map_err(errno)?;
+        Ok(self.handle_for(node, uid, fid, flags, iounit))
+    }
+
+    /// `p9_client_read`: Treads until the request is filled or the file ends; with O_NONBLOCK a single one.
+    /// The data is in `buffer`.
+    pub(super) fn read(
+        &self,
+        handle: &Handle,
+        offset: u64,
+        size: u32,
+        flags: i32,
+        buffer: &mut Vec<u8>,
+    ) -> Outcome<usize> {
+        let first = size.min(handle.io_size);
+        let mut total = self
+            .client
+            .read(&handle.fid, offset, first, buffer)
+            .map_err(errno)?;
+        if flags & libc::O_NONBLOCK != 0 || total == 0 {
+            return Ok(total);
+        }
+        let mut more = Vec::new();
+        while total < size as usize {
+            let count = (size - total as u32).min(handle.io_size);
+            match self
+                .client
+                .read(&handle.fid, offset + total as u64, count, &mut more)
+            {
+                Ok(0) => break,
+                Ok(got) => {
+                    buffer.truncate(total);
+                    buffer.extend_from_slice(&more[..got]);
+                    total += got;
+                }
+                // What was read before counts.
+                Err(_) => break,
+            }
+        }
+        Ok(total)
+    }
+
+    /// `p9_client_write`: Twrites until all is written or one fails; what was written before counts.
+    pub(super) fn write(&self, handle: &Handle, offset: u64, data: &[u8]) -> Outcome<usize> {
+        let mut total = 0;
+        while total < data.len() {
+            let end = data.len().min(total + handle.io_size as usize);
+            match self
+                .client
+                .write(&handle.fid, offset + total as u64, &data[total..end])
+            {
+                Ok(0) => break,
+                Ok(count) => total += count,
+                Err(error) if total == 0 => return Err(errno(error)),
+                Err(_) => break,
+            }
+        }
+        if total == 0 && !data.is_empty() {
+            return Err(Errno::EIO);
+        }
+        handle.node.grown_to(offset + total as u64);
+        Ok(total)
+    }
+
+    /// `v9fs_file_fsync_dotl`.
+    pub(super) fn fsync(&self, handle: &Handle, datasync: bool) -> Outcome<()> {
+        self.client.fsync(&handle.fid, datasync).map_err(errno)
+    }
+}

@@ -1,0 +1,116 @@
+//! The `@fuse` process: mounts, says so, and serves until the mount is gone.
+//!
+//! Its configuration names two inherited descriptors: the socket to the 9P server, and a pipe that gets one
+//! JSON line once the volume is mounted, `{"options":"rw,…","msize":512000}`, or `{"error":"…"}` when it
+//! could not be. Programs may use the mount as soon as the line is there; they wait for the serving threads.
+//! SIGTERM and SIGINT unmount.
+
+use std::{
+    fs::File,
+    io::Write,
+    os::fd::{FromRawFd, OwnedFd, RawFd},
+    path::PathBuf,
+    process::ExitCode,
+    thread,
+};
+
+use serde::{Deserialize, Serialize};
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    iterator::Signals,
+};
+
+use super::{FuseError, FuseOptions, MountBy, mount};
+use crate::stack::{Cache, Series};
+
+/// What the daemon is told.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct FuseConfig {
+    /// Inherited descriptor of a stream socket that the server listens to.
+    pub socket: RawFd,
+    /// Inherited descriptor of a pipe for one line.
+    pub ready: RawFd,
+    /// Where to mount.
+    pub mountpoint: PathBuf,
+    /// The name to attach to.
+    pub aname: String,
+    /// Whose v9fs to behave as.
+    pub series: Series,
+    /// How to cache.
+    pub cache: Cache,
+    /// The msize to ask for, in bytes.
+    pub msize: u32,
+    /// Whether to mount read-only.
+    pub read_only: bool,
+    /// Who mounts.
+    #[serde(default)]
+    pub by: MountBy,
+    /// Whether only the user who mounts may use the mount.
+    #[serde(default)]
+    pub owner_only: bool,
+}
+
+/// Runs the daemon.
+pub fn main(config: FuseConfig) -> ExitCode {
+    match run(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(config: FuseConfig) -> Result<(), FuseError> {
+    let options = FuseOptions {
+        series: config.series,
+        cache: config.cache,
+        msize: config.msize,
+        aname: config.aname,
+        read_only: config.read_only,
+        by: config.by,
+        allow_other: !config.owner_only,
+        ..FuseOptions::default()
+    };
+    let mut ready = File::from(inherited(config.ready)?);
+    let mounted =
+        inherited(config.socket).and_then(|socket| mount(socket, &config.mountpoint, &options));
+    let word = match &mounted {
+        Ok(mount) => {
+            let msize = mount.client().msize();
+            serde_json::json!({"options": options.as_v9fs(msize), "msize": msize})
+        }
+        Err(error) => serde_json::json!({"error": error.to_string()}),
+    };
+    let told = ready.write_all(format!("{word}\n").as_bytes());
+    drop(ready);
+    let mounted = mounted?;
+    let unmounter = mounted.unmounter();
+    if told.is_err() {
+        // Whoever wanted the mount is gone.
+        unmounter.unmount();
+        return Ok(());
+    }
+    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(FuseError::Fuse)?;
+    thread::spawn(move || {
+        if signals.forever().next().is_some() {
+            unmounter.unmount();
+        }
+    });
+    mounted.serve()
+}
+
+/// Takes over an inherited descriptor.
+fn inherited(number: RawFd) -> Result<OwnedFd, FuseError> {
+    // SAFETY: fcntl looks up a number and touches no memory.
+    if number <= 2 || unsafe { libc::fcntl(number, libc::F_GETFD) } < 0 {
+        return Err(FuseError::NotInherited(number));
+    }
+    // SAFETY: it is open, as just seen; this process was started to take it over and has one thread yet, so
+    // that nothing else here owns it.
+    let fd = unsafe { OwnedFd::from_raw_fd(number) };
+    // fusermount3, which this process may start, must not get it.
+    rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC)
+        .map_err(|_| FuseError::NotInherited(number))?;
+    Ok(fd)
+}

@@ -1,0 +1,171 @@
+//! v9fs's session: the 9P client, the dentries and the open files.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use fuser::{Errno, FopenFlags, INodeNo, Notifier};
+
+use super::{
+    FuseError, FuseOptions,
+    convert::Outcome,
+    file::Handle,
+    invalidate::Invalidator,
+    node::{Node, Nodes, ROOT},
+};
+use crate::{
+    client::{Client, Fid, GetattrMask, wire},
+    stack::{Cache, Series},
+};
+
+/// The user name that v9fs attaches with (`V9FS_DEFUSER`).
+pub(super) const UNAME: &[u8] = b"nobody";
+
+/// A mounted volume's state.
+#[derive(Debug)]
+pub(super) struct Volume {
+    pub client: Client,
+    pub series: Series,
+    pub cache: Cache,
+    pub aname: String,
+    pub nodes: Nodes,
+    pub invalidator: Invalidator,
+    /// The first attach, for no user in particular, as v9fs keeps it for the superblock.
+    _superblock: Fid,
+    handles: RwLock<HashMap<u64, Arc<Handle>>>,
+    next_handle: AtomicU64,
+    /// v9fs's `rename_sem`: walks by path do not meet a rename.
+    rename: RwLock<()>,
+    buffers: Mutex<Vec<Vec<u8>>>,
+    /// With cache=mmap: the kernel can map files that it reads and writes directly.
+    pub direct_mmap: std::sync::atomic::AtomicBool,
+}
+
+impl Volume {
+    /// Attaches, as `v9fs_session_init` and `v9fs_mount` do.
+    pub fn attach(client: Client, options: &FuseOptions) -> Result<Volume, FuseError> {
+        let (fid, _) = client.attach(UNAME, options.aname.as_bytes(), wire::NONUNAME)?;
+        let attr = client.getattr(&fid, GetattrMask::BASIC)?;
+        Ok(Volume {
+            client,
+            series: options.series,
+            cache: options.cache,
+            aname: options.aname.clone(),
+            nodes: Nodes::new(attr),
+            invalidator: Invalidator::default(),
+            _superblock: fid,
+            handles: RwLock::default(),
+            next_handle: AtomicU64::new(1),
+            rename: RwLock::default(),
+            buffers: Mutex::default(),
+            direct_mmap: false.into(),
+        })
+    }
+
+    /// The 9P session.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The largest read or write that the kernel should send: one Tread or Twrite, in whole pages.
+    pub fn io_pages_bytes(&self) -> u32 {
+        let page = rustix::param::page_size() as u32;
+        (self.client.io_size(0) / page).max(1) * page
+    }
+
+    /// Starts what tells the kernel to drop cached pages.
+    pub fn start_invalidator(&self, notifier: Notifier) {
+        self.invalidator.start(notifier);
+    }
+
+    /// The kernel's node.
+    pub fn node(&self, ino: INodeNo) -> Outcome<Arc<Node>> {
+        self.nodes.get(ino.0).ok_or(Errno::ESTALE)
+    }
+
+    pub fn root(&self) -> Arc<Node> {
+        self.nodes.get(ROOT).expect("the root is never forgotten")
+    }
+
+    /// Whether attributes, names and data are kept without asking the server again.
+    pub fn is_loose(&self) -> bool {
+        matches!(self.cache, Cache::Loose | Cache::Fscache)
+    }
+
+    pub fn renaming(&self) -> std::sync::RwLockWriteGuard<'_, ()> {
+        self.rename.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn walking(&self) -> std::sync::RwLockReadGuard<'_, ()> {
+        self.rename.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps an open file and gives its number for the kernel.
+    pub fn keep(&self, handle: Handle) -> (u64, FopenFlags) {
+        let flags = handle.fopen;
+        let handle = Arc::new(handle);
+        handle
+            .node
+            .state()
+            .open
+            .insert(0, (handle.uid, Arc::downgrade(&handle)));
+        if handle.is_cached() {
+            self.invalidator.cached(&handle.node);
+        }
+        let number = self.next_handle.fetch_add(1, Ordering::Relaxed);
+        self.handles
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(number, handle);
+        (number, flags)
+    }
+
+    /// The open file that the kernel means.
+    pub fn handle(&self, number: u64) -> Outcome<Arc<Handle>> {
+        self.handles
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&number)
+            .cloned()
+            .ok_or(Errno::EBADF)
+    }
+
+    /// The kernel closed the file for good: its fid is clunked.
+    pub fn release(&self, number: u64) {
+        let handle = self
+            .handles
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&number);
+        let Some(handle) = handle else { return };
+        if handle.is_cached() {
+            self.invalidator.uncached(&handle.node);
+        }
+        handle
+            .node
+            .state()
+            .open
+            .retain(|(_, open)| !std::ptr::eq(open.as_ptr(), Arc::as_ptr(&handle)));
+    }
+
+    fn buffer_pool(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
+        self.buffers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A buffer for reads, used before if possible: filling a new one with zeros costs as much as a small read.
+    pub fn take_buffer(&self) -> Vec<u8> {
+        self.buffer_pool().pop().unwrap_or_default()
+    }
+
+    pub fn give_buffer(&self, buffer: Vec<u8>) {
+        const KEPT: usize = 16;
+        let mut pool = self.buffer_pool();
+        if pool.len() < KEPT {
+            pool.push(buffer);
+        }
+    }
+}
