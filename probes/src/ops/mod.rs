@@ -13,10 +13,13 @@ pub mod needs;
 pub mod process;
 pub mod stop;
 
+mod allocate;
 mod inode;
+mod io;
 mod link;
 mod lock;
 mod mmap;
+mod permission;
 mod rename;
 mod special;
 mod symlink;

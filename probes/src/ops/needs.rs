@@ -10,10 +10,11 @@ use serde::Serialize;
 
 use super::process;
 
-/// The uid and gid that stand for "somebody else" in cases: nobody's.
-pub const OTHER: u32 = 65534;
+/// The uid and gid that stand for "somebody else" in cases. Not nobody's: a server that runs as nobody may
+/// give a file to itself, so that a chown to nobody says nothing.
+pub const OTHER: u32 = 54321;
 /// A second foreign id, for what concerns two users who are not the owner.
-pub const THIRD: u32 = 65533;
+pub const THIRD: u32 = 54322;
 
 /// Something without which a case says nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
