@@ -9,7 +9,7 @@ use std::{ffi::OsString, process::ExitCode};
 
 use serde::de::DeserializeOwned;
 
-use crate::stack::{agent, fuse};
+use crate::stack::{agent, fuse, fuse_world::server::ServeConfig};
 
 /// Runs the helper that `args` (without the program's name) asks for, and says how it ended; `None` when
 /// `args` asks for no helper of this library.
@@ -18,6 +18,7 @@ pub fn dispatch(args: &[OsString]) -> Option<ExitCode> {
     match args.first()?.to_str()? {
         "@agent" => Some(run(config, agent::process::main)),
         "@fuse" => Some(run(config, fuse::helper::main)),
+        "@serve" => Some(run(config, ServeConfig::serve)),
         _ => None,
     }
 }

@@ -9,9 +9,11 @@ use std::{
     os::fd::OwnedFd,
     path::PathBuf,
     sync::Arc,
+    time::Duration,
 };
 
 use tokio::{
+    io::unix::AsyncFd,
     signal::unix::{SignalKind, signal},
     sync::Semaphore,
     task::JoinSet,
@@ -27,6 +29,9 @@ use crate::{
     session::{self, Limits, Shared, Trace, TraceError},
 };
 use listen::{Bound, Incoming};
+
+/// How long requests in progress keep an ending process. A hung disk must not keep it for ever.
+const SHUTDOWN: Duration = Duration::from_secs(1);
 
 /// What to serve, to whom, and how.
 #[derive(Debug, Clone)]
@@ -97,8 +102,40 @@ pub fn serve(options: ServeOptions) -> Result<(), ServeError> {
         .enable_all()
         .build()?;
     runtime.block_on(accept(bound, shared))?;
-    // Requests that the kernel does not end (a hung disk) must not keep the process.
-    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    runtime.shutdown_timeout(SHUTDOWN);
+    Ok(())
+}
+
+/// Serves one connection until its other end closes it, or until `life` does: whoever holds that end keeps the
+/// server alive. The process becomes `run_as` first, after the trace was opened.
+///
+/// Must be called before the process has other threads, since it may change the process's user.
+///
+/// # Errors
+/// See [`ServeError`].
+pub fn serve_connection(
+    options: ServeOptions,
+    stream: OwnedFd,
+    life: OwnedFd,
+) -> Result<(), ServeError> {
+    let trace = options.trace.as_deref().map(Trace::create).transpose()?;
+    if let Some(user) = options.run_as {
+        user.become_it()?;
+    }
+    let export = Export::open(&options.dir, options.profile, options.read_only)?;
+    let shared = Shared::new(export, options.limits, trace);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async move {
+        // SAFETY: an `OwnedFd` stays open, and the same descriptor, for as long as it is registered.
+        let life = unsafe { AsyncFd::register(life) }?;
+        tokio::select! {
+            () = serve_one(stream, shared) => Ok(()),
+            closed = life.readable() => closed.map(drop),
+        }
+    })?;
+    runtime.shutdown_timeout(SHUTDOWN);
     Ok(())
 }
 
@@ -134,7 +171,7 @@ async fn serve_place(mut incoming: Incoming, shared: Arc<Shared>, connections: A
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 // Most likely descriptors ran out; the next try is worth more once a session has ended.
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }
         };

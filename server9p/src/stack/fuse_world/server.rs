@@ -4,17 +4,22 @@ use std::{
     collections::BTreeMap,
     io,
     os::{
-        fd::{AsFd, AsRawFd, OwnedFd, RawFd},
+        fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd},
         unix::net::UnixStream,
     },
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, ExitCode},
 };
 
 use nix::unistd::{User, geteuid};
 use serde::{Deserialize, Serialize};
 
-use crate::stack::{StackError, VolumeOptions, process::Helper};
+use crate::{
+    profile::Profile,
+    serve::{self, RunAs, ServeOptions},
+    session::Limits,
+    stack::{StackError, VolumeOptions, process::Helper},
+};
 
 /// Who serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -43,6 +48,38 @@ pub struct ServeConfig {
     pub read_only: bool,
     /// Where to write one JSON line a message; opened before the change of user.
     pub trace: Option<PathBuf>,
+}
+
+impl ServeConfig {
+    /// The server process: serves until its connection or its life line ends.
+    pub fn serve(self) -> ExitCode {
+        let run_as = self.run_as.map(|(uid, gid)| RunAs { uid, gid });
+        let Ok(profile) = self.profile.parse::<Profile>() else {
+            eprintln!(
+                "a server process of probe9p was asked for the profile {:?}, which there is not",
+                self.profile
+            );
+            return ExitCode::FAILURE;
+        };
+        let options = ServeOptions {
+            dir: self.export,
+            listen: Vec::new(),
+            profile,
+            run_as,
+            read_only: self.read_only,
+            trace: self.trace,
+            limits: Limits::default(),
+        };
+        // SAFETY: the parent process passed both descriptors on, to this process alone.
+        let [socket, life] = [self.socket, self.life].map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+        match serve::serve_connection(options, socket, life) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{error}");
+                ExitCode::FAILURE
+            }
+        }
+    }
 }
 
 impl Server {
