@@ -11,6 +11,7 @@ mod keep;
 mod list;
 mod output;
 mod run;
+mod serve;
 mod sinks;
 mod terminal;
 mod values;
@@ -42,6 +43,8 @@ enum Command {
     Run(Box<run::Run>),
     /// List what can be run
     List(list::List),
+    /// Serve a directory over 9P2000.L until SIGINT or SIGTERM
+    Serve(Box<serve::Serve>),
     /// Say what this machine has, what is missing, and what brings it
     Doctor(doctor::Doctor),
 }
@@ -51,6 +54,7 @@ impl Command {
         match self {
             Command::Run(run) => run.run(),
             Command::List(list) => list.run(),
+            Command::Serve(serve) => serve.run(),
             Command::Doctor(doctor) => doctor.run(),
         }
     }
