@@ -7,10 +7,14 @@
 pub mod agent;
 pub mod fuse;
 pub mod fuse_world;
+mod guard;
+pub mod guest;
+mod live;
 pub mod mounts;
 pub mod namespaces;
 pub mod path;
 pub mod process;
+pub mod uml;
 pub mod workdir;
 
 use std::{

@@ -36,6 +36,17 @@ pub fn use_program(path: impl Into<PathBuf>) {
     let _ = PROGRAM.set(path.into());
 }
 
+/// The path of the program that helpers are started from, for those who cannot use `/proc/self/exe`.
+///
+/// # Errors
+/// The system's.
+pub fn program() -> io::Result<PathBuf> {
+    match PROGRAM.get() {
+        Some(program) => Ok(program.clone()),
+        None => std::env::current_exe(),
+    }
+}
+
 /// A helper process of ours.
 #[derive(Debug)]
 pub struct Helper {
@@ -91,6 +102,11 @@ impl Helper {
             pidfd,
             log,
         })
+    }
+
+    /// What it is, for messages.
+    pub fn what(&self) -> &'static str {
+        self.what
     }
 
     /// Its process id.
@@ -207,7 +223,8 @@ pub fn last_line(log: &File) -> Option<String> {
         .map(str::to_owned)
 }
 
-fn tail(log: &File) -> String {
+/// What a log holds, at most its last 64 KiB.
+pub fn tail(log: &File) -> String {
     const MOST: u64 = 64 << 10;
     let length = log.metadata().map_or(0, |meta| meta.len());
     let mut bytes = vec![0; length.min(MOST) as usize];

@@ -28,6 +28,8 @@ use rustix::{
     io::Errno,
 };
 
+use super::StackError;
+
 const PREFIX: &str = "probe9p-";
 const OWNER: &CStr = c"owner";
 const SENTENCE: &str = "This directory belongs to a run of probe9p; the next run removes it when that one is \
@@ -106,6 +108,23 @@ impl Workdir {
             chown(&path, Some(uid), Some(gid))?;
         }
         Ok(path)
+    }
+}
+
+impl Workdir {
+    /// [`Workdir::directory`], with an error for those who bring a volume up.
+    pub(super) fn part(
+        &self,
+        name: &str,
+        owner: Option<(u32, u32)>,
+    ) -> Result<PathBuf, StackError> {
+        self.directory(name, owner).map_err(|err| {
+            let path = self.path.join(name);
+            StackError::Unavailable(format!(
+                "directory {} cannot be made: {err}",
+                path.display()
+            ))
+        })
     }
 }
 

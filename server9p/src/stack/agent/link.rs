@@ -57,7 +57,16 @@ struct State {
 }
 
 /// Finds out why a volume was really lost, given what is known of it.
-type Inquest = Box<dyn Fn(StackError) -> StackError + Send>;
+type Inquest = Box<dyn Fn(StackError) -> Loss + Send>;
+
+/// Why a volume was lost.
+#[derive(Debug)]
+pub struct Loss {
+    /// What to tell.
+    pub why: StackError,
+    /// Whether the kernel died that the commands ran on, which is then how they ended.
+    pub crashed: bool,
+}
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
@@ -67,20 +76,25 @@ impl Shared {
 
     fn lose(&self, why: StackError, except: Option<u64>) {
         // Not under the state's lock: an inquest may take a while.
-        let why = match &*self.inquest.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(inquest) if self.state().over.is_none() => match why {
-                StackError::Lost(_) => inquest(why),
-                other => other,
+        let known = self.state().over.is_some();
+        let inquest = self.inquest.lock().unwrap_or_else(PoisonError::into_inner);
+        let loss = match (&*inquest, &why) {
+            (Some(inquest), StackError::Lost(_)) if !known => inquest(why),
+            _ => Loss {
+                why,
+                crashed: false,
             },
-            _ => why,
         };
         let mut state = self.state();
-        let why = state.over.get_or_insert(why).clone();
+        let why = state.over.get_or_insert(loss.why).clone();
         state.waiting.retain(|id, waiting| {
             let kept = Some(*id) == except;
             if !kept {
                 // The one who waited may have given up.
-                let _ = waiting.try_send(Err(why.clone()));
+                let _ = waiting.try_send(match loss.crashed {
+                    true => Ok(crashed(&why)),
+                    false => Err(why.clone()),
+                });
             }
             kept
         });
@@ -177,7 +191,7 @@ impl Link {
     }
 
     /// Before a loss is told, `inquest` may replace what is told.
-    pub fn on_loss(&self, inquest: impl Fn(StackError) -> StackError + Send + 'static) {
+    pub fn on_loss(&self, inquest: impl Fn(StackError) -> Loss + Send + 'static) {
         let held = self.shared.inquest.lock();
         *held.unwrap_or_else(PoisonError::into_inner) = Some(Box::new(inquest));
     }
@@ -185,20 +199,6 @@ impl Link {
     /// Whether nothing can be run any more, and why.
     pub fn over(&self) -> Option<StackError> {
         self.shared.state().over.clone()
-    }
-
-    /// Ends the waiting commands as crashed: the kernel that they ran on died.
-    pub fn crash(&self, why: &StackError) {
-        let mut state = self.shared.state();
-        state.over.get_or_insert_with(|| why.clone());
-        for (_, waiting) in state.waiting.drain() {
-            let _ = waiting.try_send(Ok(Finished {
-                ended: Ended::Crashed,
-                stdout: Vec::new(),
-                stderr: format!("probe9p: {why}\n").into_bytes(),
-                duration: Duration::ZERO,
-            }));
-        }
     }
 
     /// Tells the agent to kill everything, bring the volume down and exit.
@@ -215,6 +215,15 @@ impl Link {
     fn send(&self, frame: &ToAgent) -> io::Result<()> {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         frame::write(&mut *writer, frame, b"")
+    }
+}
+
+fn crashed(why: &StackError) -> Finished {
+    Finished {
+        ended: Ended::Crashed,
+        stdout: Vec::new(),
+        stderr: format!("probe9p: {why}\n").into_bytes(),
+        duration: Duration::ZERO,
     }
 }
 

@@ -8,7 +8,7 @@
 //! [`frame`] is what travels, [`shim`] supervises one command, [`exec`] starts it, [`descendants`] ends it
 //! with all that it left; [`process`] is its `main`, [`link`] the orchestrator's side.
 
-mod descendants;
+pub mod descendants;
 mod exec;
 mod frame;
 pub mod link;
@@ -18,7 +18,7 @@ mod shim;
 use std::{
     collections::HashMap,
     io::{self, Read, Write},
-    os::fd::AsFd,
+    os::{fd::AsFd, unix::net::UnixStream},
     time::{Duration, Instant},
 };
 
@@ -37,7 +37,7 @@ use self::{
     frame::{FromAgent, Pieces, ToAgent},
     shim::{FromShim, Shim},
 };
-use crate::stack::{CommandSpec, Ended, Finished, Mounted};
+use crate::stack::{CommandSpec, Ended, Finished, Mounted, guest::GuestConfig};
 
 /// What an agent's commands run on, and how it is ended by force.
 pub trait Ground {
@@ -109,6 +109,26 @@ where
     });
     agent.end();
     served
+}
+
+/// Serves a link as a guest's first process does: its first frame is the guest's configuration.
+///
+/// # Errors
+/// Those of [`serve`].
+pub fn serve_guest<G: Ground>(
+    link: std::net::TcpStream,
+    ground: impl FnOnce(GuestConfig) -> G,
+) -> io::Result<()> {
+    let (config, _) = frame::read(&mut &link)?;
+    serve(link, ground(config))
+}
+
+/// Tells a guest its configuration, on the orchestrator's side of its link.
+///
+/// # Errors
+/// The link's own.
+pub fn configure_guest(mut link: &UnixStream, config: &GuestConfig) -> io::Result<()> {
+    frame::write(&mut link, config, b"")
 }
 
 struct Agent<L, G> {

@@ -12,19 +12,13 @@ pub mod server;
 
 use std::{
     os::{
-        fd::{AsFd, AsRawFd, OwnedFd},
+        fd::{AsFd, AsRawFd},
         unix::net::UnixStream,
     },
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
+    sync::{Arc, Mutex},
     time::Duration,
 };
-
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use self::{
     ground::FuseMount,
@@ -32,20 +26,15 @@ use self::{
 };
 use super::{
     CommandSpec, Finished, Mounted, StackError, VolumeOptions, World,
-    agent::{
-        link::Link,
-        process::{AgentConfig, Volume},
-    },
+    agent::process::{AgentConfig, Volume},
+    live::{Live, Revived, lock},
     namespaces::{NO_PROC, Namespaces},
     path::start_agent,
-    process::Helper,
     workdir::Workdir,
 };
 
 /// How long the volume may take to come up.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How long it may take to come down before it is killed.
-const FAREWELL: Duration = Duration::from_secs(8);
 
 /// A volume mounted with FUSE, and a plain directory beside its export.
 #[derive(Debug)]
@@ -56,16 +45,10 @@ pub struct FuseWorld {
     export: PathBuf,
     native: PathBuf,
     mountpoint: PathBuf,
-    state: Mutex<State>,
+    revived: Revived,
     mounted: Mutex<Mounted>,
     // Last, so that it is removed when nothing uses it any more.
     workdir: Workdir,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    live: Option<Arc<Live>>,
-    stopped: bool,
 }
 
 impl FuseWorld {
@@ -77,23 +60,14 @@ impl FuseWorld {
         check_device()?;
         let run_as = run_as(options)?;
         let workdir = Workdir::new().map_err(|err| StackError::Unavailable(err.to_string()))?;
-        let directory = |name: &str| {
-            workdir.directory(name, run_as).map_err(|err| {
-                let path = workdir.path().join(name);
-                StackError::Unavailable(format!(
-                    "directory {} cannot be made: {err}",
-                    path.display()
-                ))
-            })
-        };
         let world = FuseWorld {
             options: options.clone(),
             server,
             run_as,
-            export: directory("export")?,
-            native: directory("native")?,
-            mountpoint: directory("mnt")?,
-            state: Mutex::default(),
+            export: workdir.part("export", run_as)?,
+            native: workdir.part("native", run_as)?,
+            mountpoint: workdir.part("mnt", run_as)?,
+            revived: Revived::default(),
             mounted: Mutex::default(),
             workdir,
         };
@@ -116,44 +90,19 @@ impl FuseWorld {
         self.workdir.path()
     }
 
-    /// Process ids of the server and the agent, by name.
+    /// Process ids of the server and the agent, by what they are.
     pub fn processes(&self) -> Vec<(&'static str, u32)> {
-        let state = self.state();
-        let Some(live) = &state.live else {
-            return Vec::new();
-        };
-        vec![
-            ("server", lock(&live.server).pid()),
-            ("agent", lock(&live.agent).pid()),
-        ]
+        let live = self.revived.current();
+        live.map_or(Vec::new(), |live| live.processes())
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        lock(&self.state)
-    }
-
-    /// The volume that is up, brought up anew when it was lost.
     fn live(&self) -> Result<Arc<Live>, StackError> {
-        let mut state = self.state();
-        if state.stopped {
-            return Err(StackError::Cancelled);
-        }
-        if let Some(live) = &state.live
-            && live.link.over().is_none()
-        {
-            return Ok(Arc::clone(live));
-        }
-        // Down first: two servers of one export would see each other's changes late.
-        if let Some(old) = state.live.take() {
-            old.end();
-        }
-        let live = Arc::new(self.bring_up()?);
+        let live = self.revived.live(|| self.bring_up())?;
         *lock(&self.mounted) = Mounted {
             server: self.server.name().into(),
             versions: self.server.versions(),
             ..live.link.mounted().clone()
         };
-        state.live = Some(Arc::clone(&live));
         Ok(live)
     }
 
@@ -189,7 +138,7 @@ impl FuseWorld {
         };
         let mut server = server;
         match start_agent(config, &[client_end.as_fd()], PATIENCE) {
-            Ok((link, agent)) => Ok(Live::new(link, server, agent, life)),
+            Ok((link, agent)) => Ok(Live::new(link, agent, Some((server, life)), false)),
             Err(err) => {
                 drop(client_end);
                 // When the server could not even start, that is why.
@@ -225,94 +174,14 @@ impl World for FuseWorld {
     }
 
     fn stop(&self) {
-        let mut state = self.state();
-        state.stopped = true;
-        if let Some(live) = &state.live {
-            live.link.lose(&StackError::Cancelled);
-            live.link.stop();
-        }
+        self.revived.stop();
     }
 }
 
 impl Drop for FuseWorld {
     fn drop(&mut self) {
-        if let Some(live) = self.state().live.take() {
-            live.end();
-        }
+        self.revived.end();
     }
-}
-
-/// The processes of a volume that is up.
-#[derive(Debug)]
-struct Live {
-    link: Arc<Link>,
-    server: Arc<Mutex<Helper>>,
-    agent: Arc<Mutex<Helper>>,
-    ending: Arc<AtomicBool>,
-    /// The server exits when this closes.
-    life: Mutex<Option<OwnedFd>>,
-}
-
-impl Live {
-    fn new(link: Link, server: Helper, agent: Helper, life: OwnedFd) -> Live {
-        let live = Live {
-            link: Arc::new(link),
-            server: Arc::new(Mutex::new(server)),
-            agent: Arc::new(Mutex::new(agent)),
-            ending: Arc::default(),
-            life: Mutex::new(Some(life)),
-        };
-        live.watch();
-        live
-    }
-
-    /// Sees to it that a death is told at once, and that what is told is whose it was: the others die of it.
-    fn watch(&self) {
-        let (server, agent) = (Arc::clone(&self.server), Arc::clone(&self.agent));
-        self.link.on_loss(move |told| {
-            for helper in [&server, &agent] {
-                let mut helper = lock(helper);
-                if helper.wait(Duration::from_millis(100)) {
-                    return StackError::Lost(format!("the volume is lost: {}", helper.obituary()));
-                }
-            }
-            told
-        });
-        let Ok(ended) = lock(&self.server).pidfd().try_clone() else {
-            return;
-        };
-        let (link, ending) = (Arc::clone(&self.link), Arc::clone(&self.ending));
-        thread::spawn(move || {
-            let mut fds = [PollFd::new(ended.as_fd(), PollFlags::POLLIN)];
-            while poll(&mut fds, PollTimeout::NONE).is_err() {}
-            if !ending.load(Ordering::Acquire) {
-                link.lose(&StackError::Lost("the volume is lost".into()));
-                link.close();
-            }
-        });
-    }
-
-    fn end(&self) {
-        if self.ending.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        self.link.stop();
-        let _ = lock(&self.agent).finish(FAREWELL);
-        self.link.close();
-        lock(&self.life).take();
-        let _ = lock(&self.server).finish(FAREWELL);
-    }
-}
-
-impl Drop for Live {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What is guarded is whole between any two statements, so a panic elsewhere does no harm.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn check_device() -> Result<(), StackError> {

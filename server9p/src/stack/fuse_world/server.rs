@@ -95,7 +95,7 @@ impl Server {
     pub fn versions(self) -> BTreeMap<String, String> {
         let version = match self {
             Server::Own => format!("server9p {}", env!("CARGO_PKG_VERSION")),
-            Server::Diod => diod_version().unwrap_or_else(|| "diod".into()),
+            Server::Diod => diod_version(),
         };
         BTreeMap::from([("server".to_owned(), version)])
     }
@@ -122,7 +122,7 @@ impl Server {
     ) -> Result<(Helper, OwnedFd), StackError> {
         let started = match self {
             Server::Own => start_own(export, options, run_as, &connection),
-            Server::Diod => start_diod(export, run_as, &connection),
+            Server::Diod => start_diod(export, &connection),
         };
         started.map_err(|err| {
             let hint = match (self, err.kind()) {
@@ -158,11 +158,8 @@ fn start_own(
     Ok((server, life))
 }
 
-fn start_diod(
-    export: &Path,
-    run_as: Option<(u32, u32)>,
-    connection: &UnixStream,
-) -> io::Result<(Helper, OwnedFd)> {
+/// Started by root it acts as the user of each request, which is how its package sets it up.
+fn start_diod(export: &Path, connection: &UnixStream) -> io::Result<(Helper, OwnedFd)> {
     let program = diod_program();
     let fd = connection.as_raw_fd().to_string();
     let mut command = Command::new(program);
@@ -172,9 +169,6 @@ fn start_diod(
         .args(["--rfdno", &fd, "--wfdno", &fd])
         .arg("--export")
         .arg(export);
-    if let Some((uid, _)) = run_as {
-        command.args(["--runas-uid", &uid.to_string()]);
-    }
     // It exits with its one connection; there is nothing for a life line to end.
     let (_, life) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
     let server = Helper::spawn("the 9P server diod", command, &[connection.as_fd()])?;
@@ -191,14 +185,15 @@ fn diod_program() -> &'static str {
     }
 }
 
-fn diod_version() -> Option<String> {
-    let out = Command::new(diod_program())
-        .arg("--version")
-        .output()
-        .ok()?;
-    let text = [out.stdout, out.stderr].concat();
-    let text = String::from_utf8_lossy(&text).into_owned();
-    Some(text.lines().next()?.trim().to_owned()).filter(|line| !line.is_empty())
+/// It has no option that tells; its package knows, where it came in one.
+fn diod_version() -> String {
+    let package = Command::new("dpkg-query")
+        .args(["--show", "--showformat=diod ${Version}", "diod"])
+        .output();
+    match package {
+        Ok(out) if out.status.success() => String::from_utf8_lossy(&out.stdout).trim().to_owned(),
+        _ => "diod".into(),
+    }
 }
 
 /// Whom the server becomes: nobody, unless told otherwise, when it is started by root.

@@ -1,0 +1,79 @@
+//! The first process of a guest: `@guest`.
+//!
+//! It is this program again, started by the guest's kernel: it brings up what a system needs, waits for its
+//! orders on the agent's link, loads modules, lays out the root that commands see, mounts the volume with the
+//! real v9fs, and then is an agent like any other. When that ends, it powers off.
+
+pub mod ground;
+pub mod modules;
+pub mod network;
+pub mod root;
+
+use std::{
+    net::{Ipv4Addr, SocketAddrV4, TcpStream},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use serde::{Deserialize, Serialize};
+
+use self::{ground::GuestGround, root::Root};
+use crate::stack::agent;
+
+/// The guest's address on its only link.
+pub const GUEST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+/// Our address on that link. No other host or interface has it, nor this one.
+pub const HOST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+/// The port where the 9P server answers.
+pub const PORT_9P: u16 = 564;
+/// The port where the orchestrator answers.
+pub const PORT_AGENT: u16 = 5640;
+
+/// What a guest is told on its link, before anything else.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct GuestConfig {
+    /// `uml` or `qemu`.
+    pub client: String,
+    /// Directory of its kernel's modules, as the guest sees it; none when they are loaded already.
+    pub modules: Option<PathBuf>,
+    /// The root that commands see.
+    pub root: Root,
+    /// The volume.
+    pub mount: GuestMount,
+}
+
+/// A 9P mount.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct GuestMount {
+    /// What is mounted: an address, or a tag.
+    pub source: String,
+    /// Where.
+    pub mountpoint: PathBuf,
+    /// The options, as `mount -o` takes them.
+    pub options: String,
+    /// Modules that it needs, without those that they need.
+    pub modules: Vec<String>,
+}
+
+/// Is the guest's first process; returns only when it could not power off.
+pub fn main() -> ExitCode {
+    match serve() {
+        Ok(()) => {}
+        Err(why) => eprintln!("probe9p guest: {why}"),
+    }
+    rustix::fs::sync();
+    // SAFETY: a system call without pointers; the kernel this ends is the guest's.
+    unsafe { libc::reboot(libc::LINUX_REBOOT_CMD_POWER_OFF) };
+    ExitCode::FAILURE
+}
+
+fn serve() -> Result<(), String> {
+    root::mount_system()?;
+    network::up(GUEST)?;
+    let address = SocketAddrV4::new(HOST, PORT_AGENT);
+    let link = TcpStream::connect(address)
+        .map_err(|err| format!("the orchestrator does not answer at {address}: {err}"))?;
+    link.set_nodelay(true)
+        .map_err(|err| format!("the link cannot be set up: {err}"))?;
+    agent::serve_guest(link, GuestGround::new).map_err(|err| format!("the link failed: {err}"))
+}

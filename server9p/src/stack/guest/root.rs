@@ -1,0 +1,132 @@
+//! The root file system that a guest's commands see.
+//!
+//! The VM runtime lays a small tmpfs over the image, and that tmpfs's mode is the root's: 0700, so that only
+//! root can reach anything. Here the image is the host's own root, read-only.
+
+use std::{
+    fs::{self, DirBuilder},
+    io,
+    os::unix::fs::DirBuilderExt,
+    path::Path,
+};
+
+use nix::{
+    mount::{MsFlags, mount},
+    unistd::{chdir, chroot},
+};
+use serde::{Deserialize, Serialize};
+
+/// What lies over the image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Root {
+    /// Mode of `/`.
+    pub mode: u32,
+    /// Size of what can be written, as tmpfs's `size=` takes it.
+    pub size: String,
+    /// Whether hosts have names, `localhost` among them.
+    pub host_names: bool,
+}
+
+impl Root {
+    /// As the VM runtime has it (`runtime/init-container/src/init.c`).
+    pub fn of_runtime() -> Root {
+        Root {
+            mode: 0o700,
+            size: "128M".into(),
+            host_names: false,
+        }
+    }
+
+    /// As an ordinary system has it.
+    pub fn ordinary() -> Root {
+        Root {
+            mode: 0o755,
+            size: "50%".into(),
+            host_names: true,
+        }
+    }
+}
+
+const NONE: Option<&str> = None;
+
+/// Mounts the file systems that every program expects.
+///
+/// # Errors
+/// A sentence that names the mount.
+pub fn mount_system() -> Result<(), String> {
+    make("proc", "/proc", "proc", "")?;
+    make("sysfs", "/sys", "sysfs", "")?;
+    // Most kernels did this one themselves.
+    if !Path::new("/dev/null").exists() || !Path::new("/dev/kmsg").exists() {
+        make("devtmpfs", "/dev", "devtmpfs", "mode=0755")?;
+    }
+    for directory in ["/dev/pts", "/dev/shm"] {
+        match fs::create_dir(directory) {
+            Err(err) if err.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(format!("the guest cannot make {directory}: {err}"));
+            }
+            _ => {}
+        }
+    }
+    make(
+        "devpts",
+        "/dev/pts",
+        "devpts",
+        "gid=5,mode=0620,ptmxmode=0666",
+    )?;
+    make("tmpfs", "/dev/shm", "tmpfs", "mode=1777")
+}
+
+fn make(what: &str, point: &str, fs_type: &str, options: &str) -> Result<(), String> {
+    mount(
+        Some(what),
+        point,
+        Some(fs_type),
+        MsFlags::empty(),
+        Some(options),
+    )
+    .map_err(|err| format!("the guest cannot mount {what} at {point}: {}", err.desc()))
+}
+
+impl Root {
+    /// Lays it over the present root and makes it the root.
+    ///
+    /// # Errors
+    /// A sentence that names the step.
+    pub fn enter(&self) -> Result<(), String> {
+        // Any directory that every system has: what it holds stays reachable through the overlay, whose lower
+        // layer is the root's own file system and nothing that is mounted on it.
+        let at = "/tmp";
+        let options = format!("mode={:04o},size={}", self.mode, self.size);
+        make("tmpfs", at, "tmpfs", &options)?;
+        let step = |what: &str, err: io::Error| format!("the guest's root: {what}: {err}");
+        for (name, mode) in [("upper", self.mode), ("work", 0o700), ("root", 0o755)] {
+            let path = format!("{at}/{name}");
+            DirBuilder::new()
+                .mode(mode)
+                .create(&path)
+                .map_err(|err| step(&path, err))?;
+        }
+        let layers = format!("lowerdir=/,upperdir={at}/upper,workdir={at}/work");
+        let root = format!("{at}/root");
+        make("overlay", &root, "overlay", &layers)?;
+        for point in ["/proc", "/sys", "/dev"] {
+            let to = format!("{root}{point}");
+            mount(Some(point), to.as_str(), NONE, MsFlags::MS_MOVE, NONE)
+                .map_err(|err| step(&format!("moving {point}"), err.into()))?;
+        }
+        chdir(root.as_str()).map_err(|err| step("entering", err.into()))?;
+        mount(Some("."), "/", NONE, MsFlags::MS_MOVE, NONE)
+            .map_err(|err| step("moving", err.into()))?;
+        chroot(".").map_err(|err| step("chroot", err.into()))?;
+        chdir("/").map_err(|err| step("entering /", err.into()))?;
+        if !self.host_names {
+            for file in ["/etc/hosts", "/etc/resolv.conf"] {
+                // A symbolic link to what the host's network manager writes, on many systems.
+                let _ = fs::remove_file(file);
+                fs::write(file, "").map_err(|err| step(file, err))?;
+            }
+        }
+        Ok(())
+    }
+}

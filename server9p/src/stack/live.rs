@@ -1,0 +1,198 @@
+//! The processes of a volume that is up, and the volume that comes up anew when they are lost.
+
+use std::{
+    os::fd::{AsFd, OwnedFd},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::{
+    StackError,
+    agent::link::{Link, Loss},
+    process::Helper,
+};
+
+/// How long a volume may take to come down before it is killed.
+const FAREWELL: Duration = Duration::from_secs(8);
+/// How long the death that others died of may take to be seen.
+const INQUEST: Duration = Duration::from_millis(200);
+
+/// A server process with its life line: it does not outlive that.
+pub type Served = (Helper, OwnedFd);
+
+/// The processes of a volume that is up.
+#[derive(Debug)]
+pub struct Live {
+    /// To the agent.
+    pub link: Arc<Link>,
+    /// What the agent lives in or under.
+    keeper: Arc<Mutex<Helper>>,
+    server: Option<Arc<Mutex<Helper>>>,
+    life: Mutex<Option<OwnedFd>>,
+    ending: Arc<AtomicBool>,
+}
+
+impl Live {
+    /// Watches over an agent, or the guest that it runs in, and its server. With `guest` the commands of a
+    /// dead keeper count as crashed: a kernel died under them.
+    pub fn new(link: Link, keeper: Helper, served: Option<Served>, guest: bool) -> Live {
+        let (server, life) = served.unzip();
+        let live = Live {
+            link: Arc::new(link),
+            keeper: Arc::new(Mutex::new(keeper)),
+            server: server.map(|server| Arc::new(Mutex::new(server))),
+            life: Mutex::new(life),
+            ending: Arc::default(),
+        };
+        live.watch(guest);
+        live
+    }
+
+    /// Process ids, by what they are.
+    pub fn processes(&self) -> Vec<(&'static str, u32)> {
+        let helpers = self.server.iter().chain([&self.keeper]);
+        helpers
+            .map(|helper| {
+                let helper = lock(helper);
+                (helper.what(), helper.pid())
+            })
+            .collect()
+    }
+
+    /// Sees to it that a death is told at once, and that what is told is whose it was: the others die of it.
+    fn watch(&self, guest: bool) {
+        let (server, keeper) = (self.server.clone(), Arc::clone(&self.keeper));
+        self.link.on_loss(move |told| {
+            let death_of = |helper: &Mutex<Helper>| {
+                let mut helper = lock(helper);
+                helper
+                    .wait(INQUEST)
+                    .then(|| StackError::Lost(format!("the volume is lost: {}", helper.obituary())))
+            };
+            if let Some(why) = server.as_deref().and_then(death_of) {
+                return Loss {
+                    why,
+                    crashed: false,
+                };
+            }
+            match death_of(&keeper) {
+                Some(why) => Loss {
+                    why,
+                    crashed: guest,
+                },
+                None => Loss {
+                    why: told,
+                    crashed: false,
+                },
+            }
+        });
+        let Some(server) = &self.server else { return };
+        let Ok(ended) = lock(server).pidfd().try_clone() else {
+            return;
+        };
+        let (link, ending) = (Arc::clone(&self.link), Arc::clone(&self.ending));
+        thread::spawn(move || {
+            let mut fds = [PollFd::new(ended.as_fd(), PollFlags::POLLIN)];
+            while poll(&mut fds, PollTimeout::NONE).is_err() {}
+            if !ending.load(Ordering::Acquire) {
+                link.lose(&StackError::Lost("the volume is lost".into()));
+                link.close();
+            }
+        });
+    }
+
+    /// Brings everything down, in order, and by force what does not come.
+    pub fn end(&self) {
+        if self.ending.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        self.link.stop();
+        // How they ended no longer matters.
+        let _ = lock(&self.keeper).finish(FAREWELL);
+        self.link.close();
+        lock(&self.life).take();
+        if let Some(server) = &self.server {
+            let _ = lock(server).finish(FAREWELL);
+        }
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// A volume that is brought up when it is needed, again when it was lost, and never more once it was stopped.
+#[derive(Debug, Default)]
+pub struct Revived {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    live: Option<Arc<Live>>,
+    stopped: bool,
+}
+
+impl Revived {
+    /// The volume that is up, brought up with `bring_up` if none is.
+    ///
+    /// # Errors
+    /// Those of `bring_up`; [`StackError::Cancelled`] after [`Revived::stop`].
+    pub fn live(
+        &self,
+        bring_up: impl FnOnce() -> Result<Live, StackError>,
+    ) -> Result<Arc<Live>, StackError> {
+        let mut state = lock(&self.state);
+        if state.stopped {
+            return Err(StackError::Cancelled);
+        }
+        if let Some(live) = &state.live
+            && live.link.over().is_none()
+        {
+            return Ok(Arc::clone(live));
+        }
+        // Down first: two servers of one export would see each other's changes late.
+        if let Some(old) = state.live.take() {
+            old.end();
+        }
+        let live = Arc::new(bring_up()?);
+        state.live = Some(Arc::clone(&live));
+        Ok(live)
+    }
+
+    /// The volume, if it is up.
+    pub fn current(&self) -> Option<Arc<Live>> {
+        lock(&self.state).live.clone()
+    }
+
+    /// Ends its commands as cancelled, and refuses new ones.
+    pub fn stop(&self) {
+        let mut state = lock(&self.state);
+        state.stopped = true;
+        if let Some(live) = &state.live {
+            live.link.lose(&StackError::Cancelled);
+            live.link.stop();
+        }
+    }
+
+    /// Brings it down.
+    pub fn end(&self) {
+        if let Some(live) = lock(&self.state).live.take() {
+            live.end();
+        }
+    }
+}
+
+/// A mutex's content. What is guarded here is whole between any two statements, so a panic elsewhere does no
+/// harm.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

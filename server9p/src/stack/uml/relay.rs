@@ -1,0 +1,130 @@
+//! From the guest's TCP connections to our stream sockets and back.
+
+use std::{
+    io::{self, ErrorKind, Read, Write},
+    net::Shutdown,
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::net::UnixStream,
+    },
+};
+
+use nix::poll::PollFlags;
+use smoltcp::socket::tcp::{Socket, SocketBuffer, State};
+
+/// Bytes that a connection may hold in each direction: more than a 9P message of the largest msize.
+const BUFFER: usize = 1 << 20;
+
+/// One TCP port of ours, and the stream that whoever connects to it gets.
+#[derive(Debug)]
+pub struct Relay {
+    stream: UnixStream,
+    /// Whether the stream has ended towards the guest.
+    ended: bool,
+    /// Whether the guest's end was passed on to the stream.
+    shut: bool,
+    /// Whether the stream takes no more for now.
+    full: bool,
+}
+
+impl Relay {
+    /// A relay for a stream, and the listening socket of its port.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn new(stream: UnixStream, port: u16) -> io::Result<(Relay, Socket<'static>)> {
+        stream.set_nonblocking(true)?;
+        let buffer = || SocketBuffer::new(vec![0; BUFFER]);
+        let mut socket = Socket::new(buffer(), buffer());
+        // Requests are small and waited for.
+        socket.set_nagle_enabled(false);
+        socket.set_ack_delay(None);
+        socket
+            .listen(port)
+            .map_err(|err| io::Error::other(err.to_string()))?;
+        let relay = Relay {
+            stream,
+            ended: false,
+            shut: false,
+            full: false,
+        };
+        Ok((relay, socket))
+    }
+
+    /// Moves what can be moved; says whether anything was.
+    pub fn pump(&mut self, socket: &mut Socket) -> bool {
+        let mut moved = false;
+        self.full = false;
+        while socket.can_recv() && !self.full {
+            let stream = &mut self.stream;
+            let mut full = false;
+            let passed = socket.recv(|bytes| match stream.write(bytes) {
+                Ok(written) => (written, ()),
+                Err(err) if err.kind() == ErrorKind::WouldBlock => {
+                    full = true;
+                    (0, ())
+                }
+                // Nobody reads any more: the guest's bytes are for nobody.
+                Err(_) => (bytes.len(), ()),
+            });
+            self.full = full;
+            moved |= passed.is_ok() && !full;
+        }
+        // Only once somebody is connected: what comes before is kept for them.
+        while socket.can_send() && !self.ended {
+            let stream = &mut self.stream;
+            let mut ended = false;
+            let mut empty = false;
+            let passed = socket.send(|room| match stream.read(room) {
+                Ok(0) if !room.is_empty() => {
+                    ended = true;
+                    (0, ())
+                }
+                Ok(came) => (came, ()),
+                Err(err) if err.kind() == ErrorKind::WouldBlock => {
+                    empty = true;
+                    (0, ())
+                }
+                Err(_) => {
+                    ended = true;
+                    (0, ())
+                }
+            });
+            self.ended |= ended;
+            if passed.is_err() || empty || ended {
+                break;
+            }
+            moved = true;
+        }
+        if self.ended && socket.may_send() {
+            socket.close();
+            moved = true;
+        }
+        let guest_ended = matches!(
+            socket.state(),
+            State::CloseWait | State::LastAck | State::TimeWait | State::Closed
+        );
+        if guest_ended && !socket.can_recv() && !self.shut {
+            self.shut = true;
+            let _ = self.stream.shutdown(Shutdown::Write);
+        }
+        moved
+    }
+
+    /// Its stream, and what to wait for there.
+    pub fn interest(&self, socket: &Socket) -> (BorrowedFd<'_>, PollFlags) {
+        let mut flags = PollFlags::empty();
+        if socket.can_send() && !self.ended {
+            flags |= PollFlags::POLLIN;
+        }
+        if self.full {
+            flags |= PollFlags::POLLOUT;
+        }
+        (self.stream.as_fd(), flags)
+    }
+
+    /// Whether the stream has ended: whoever held its other end closed it.
+    pub fn ended(&self) -> bool {
+        self.ended
+    }
+}
