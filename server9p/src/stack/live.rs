@@ -69,41 +69,48 @@ impl Live {
     fn watch(&self, guest: bool) {
         let (server, keeper) = (self.server.clone(), Arc::clone(&self.keeper));
         self.link.on_loss(move |told| {
-            let death_of = |helper: &Mutex<Helper>| {
-                let mut helper = lock(helper);
-                helper
-                    .wait(INQUEST)
-                    .then(|| StackError::Lost(format!("the volume is lost: {}", helper.obituary())))
+            let lost = |why, crashed| Loss {
+                why: StackError::Lost(format!("the volume is lost: {why}")),
+                crashed,
             };
-            if let Some(why) = server.as_deref().and_then(death_of) {
-                return Loss {
-                    why,
-                    crashed: false,
-                };
+            if let Some(server) = &server {
+                let mut server = lock(server);
+                // One that exits well does so because its connection ended: another died.
+                if server.wait(INQUEST) && !server.succeeded() {
+                    return lost(server.obituary(), false);
+                }
             }
-            match death_of(&keeper) {
-                Some(why) => Loss {
-                    why,
-                    crashed: guest,
-                },
-                None => Loss {
-                    why: told,
-                    crashed: false,
-                },
+            let mut keeper = lock(&keeper);
+            if keeper.wait(INQUEST) {
+                return lost(keeper.obituary(), guest);
+            }
+            Loss {
+                why: told,
+                crashed: false,
             }
         });
-        let Some(server) = &self.server else { return };
-        let Ok(ended) = lock(server).pidfd().try_clone() else {
+        let Some(server) = self.server.clone() else {
+            return;
+        };
+        let Ok(ended) = lock(&server).pidfd().try_clone() else {
             return;
         };
         let (link, ending) = (Arc::clone(&self.link), Arc::clone(&self.ending));
         thread::spawn(move || {
             let mut fds = [PollFd::new(ended.as_fd(), PollFlags::POLLIN)];
             while poll(&mut fds, PollTimeout::NONE).is_err() {}
-            if !ending.load(Ordering::Acquire) {
-                link.lose(&StackError::Lost("the volume is lost".into()));
-                link.close();
+            if ending.load(Ordering::Acquire) {
+                return;
             }
+            if lock(&server).succeeded() {
+                // The agent knows why the connection ended, and is about to say so.
+                let _ = poll(&mut [], PollTimeout::from(1000u16));
+            }
+            if !ending.load(Ordering::Acquire) && link.over().is_none() {
+                let obituary = lock(&server).obituary();
+                link.lose(&StackError::Lost(format!("the volume is lost: {obituary}")));
+            }
+            link.close();
         });
     }
 
