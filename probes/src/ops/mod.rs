@@ -14,15 +14,21 @@ pub mod process;
 pub mod stop;
 
 mod allocate;
+mod directory;
+mod exec;
 mod inode;
 mod io;
 mod link;
 mod lock;
 mod mmap;
+mod name;
 mod permission;
 mod rename;
+mod space;
 mod special;
 mod symlink;
+mod sync;
+mod time;
 mod unlinked;
 mod xattr;
 
