@@ -16,6 +16,8 @@ pub fn describe(seen: &Observation) -> String {
     let head = match seen.outcome {
         Outcome::Ok => "ended well".to_owned(),
         Outcome::NotRun => "was not run".to_owned(),
+        // Who stopped it, or watched it end, says so better than the outcome alone.
+        Outcome::Timeout | Outcome::Signal if !detail.is_empty() => return detail.to_owned(),
         Outcome::Timeout => match &seen.call {
             Some(call) => format!("did not end within its limit, in {call}"),
             None => "did not end within its limit".to_owned(),
