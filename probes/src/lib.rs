@@ -1,5 +1,6 @@
 //! The cases that probe9p runs, what runs them, and what explains their failures.
 
+pub mod bench;
 pub mod case;
 pub mod catalogue;
 pub mod machine;

@@ -8,6 +8,7 @@ fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
     let child = server9p::helper::dispatch(&args)
         .or_else(|| probes::ops::dispatch(&args))
-        .or_else(|| probes::tools::dispatch(&args));
+        .or_else(|| probes::tools::dispatch(&args))
+        .or_else(|| probes::bench::dispatch(&args));
     child.unwrap_or_else(cli::main)
 }
