@@ -4,12 +4,14 @@
 //! To add one: write its file, then add its line to [`Command`] and to [`Command::run`]. Standard output carries
 //! what was asked for and nothing else; progress and complaints go to standard error.
 
+mod bench;
 mod doctor;
 mod exit;
 mod interrupt;
 mod keep;
 mod list;
 mod output;
+mod report;
 mod run;
 mod serve;
 mod sinks;
@@ -41,21 +43,27 @@ pub struct Cli {
 enum Command {
     /// Run cases natively and on a volume, and say what works
     Run(Box<run::Run>),
+    /// Measure throughput natively and on a volume
+    Bench(Box<bench::Bench>),
     /// List what can be run
     List(list::List),
     /// Serve a directory over 9P2000.L until SIGINT or SIGTERM
     Serve(Box<serve::Serve>),
     /// Say what this machine has, what is missing, and what brings it
     Doctor(doctor::Doctor),
+    /// Make pages of results: one of HTML, one of Markdown
+    Report(report::ReportPages),
 }
 
 impl Command {
     fn run(self) -> Outcome {
         match self {
             Command::Run(run) => run.run(),
+            Command::Bench(bench) => bench.run(),
             Command::List(list) => list.run(),
             Command::Serve(serve) => serve.run(),
             Command::Doctor(doctor) => doctor.run(),
+            Command::Report(report) => report.run(),
         }
     }
 }

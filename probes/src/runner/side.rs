@@ -60,16 +60,7 @@ impl Side {
         child_args: &[OsString],
         limit: Duration,
     ) -> Result<Observation, StackError> {
-        let name = format!("{}-{id}", self.next.fetch_add(1, Ordering::Relaxed));
-        let here = self.here.join(&name);
-        self.make(&here).map_err(|error| {
-            StackError::Unavailable(format!(
-                "{} cannot be made for a case ({error}); free space there, or see that its parent can \
-                 be written",
-                here.display()
-            ))
-        })?;
-        let there = self.there.join(&name);
+        let (here, there) = self.fresh(id)?;
         let mut argv = vec![OsString::from(SELF)];
         argv.extend(child_args.iter().cloned());
         argv.extend([
@@ -91,6 +82,23 @@ impl Side {
             let _ = fs::remove_dir_all(&here);
         }
         Ok(observation(&finished?, limit))
+    }
+
+    /// Makes a fresh directory, and names it as this process and as the side's world see it.
+    ///
+    /// # Errors
+    /// [`StackError::Unavailable`] when it cannot be made.
+    pub fn fresh(&self, id: &str) -> Result<(PathBuf, PathBuf), StackError> {
+        let name = format!("{}-{id}", self.next.fetch_add(1, Ordering::Relaxed));
+        let here = self.here.join(&name);
+        self.make(&here).map_err(|error| {
+            StackError::Unavailable(format!(
+                "{} cannot be made for a case ({error}); free space there, or see that its parent can \
+                 be written",
+                here.display()
+            ))
+        })?;
+        Ok((here, self.there.join(&name)))
     }
 
     fn make(&self, dir: &Path) -> io::Result<()> {

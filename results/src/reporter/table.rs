@@ -199,9 +199,9 @@ impl<W: io::Write> Table<W> {
         )?;
         if let Some(reason) = interrupted {
             let text = format!(
-                "Interrupted after {done} of {}: {} The results so far are valid.",
+                "Interrupted after {done} of {}: {}; the results so far are valid.",
                 self.builder.planned(),
-                clean(reason)
+                clean(reason).trim_end_matches('.')
             );
             writeln!(self.out, "{}", self.paint(YELLOW, &text))?;
         }

@@ -1,0 +1,174 @@
+//! `probe9p bench`: throughput natively and on a volume, and their ratio.
+
+use std::{
+    path::PathBuf,
+    str::FromStr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use clap::Args;
+use probes::{
+    bench::{self, Options, Place, Workload, host_cache},
+    runner::{
+        cancel::Cancel,
+        clock, host,
+        side::Side,
+        volume::{Volume, Wanted},
+    },
+};
+use results::{Event, Format, RunStarted, SCHEMA_VERSION};
+use server9p::stack::StackError;
+
+use super::{
+    Exit, Failure, Outcome, interrupt::Interrupt, sinks::Sinks, values::scale,
+    volume_args::VolumeArgs,
+};
+
+/// Options of `probe9p bench`.
+#[derive(Debug, Args)]
+pub struct Bench {
+    /// What to measure: seq_read_1m, seq_write_1m, rand_read_4k, rand_write_4k, small_files [default: all]
+    #[arg(long, short, value_name = "NAME,…", value_delimiter = ',', value_parser = Workload::from_str)]
+    workload: Vec<Workload>,
+    /// How long to measure each workload, both sides together
+    #[arg(long, value_name = "SECONDS", default_value = "4", value_parser = scale)]
+    seconds: f64,
+    /// Size of the file that is read and written, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
+    file_size: u64,
+    /// Put what is read out of the host's page cache before each turn, so that disks are measured too
+    #[arg(long)]
+    cold: bool,
+
+    #[command(flatten)]
+    volume: VolumeArgs,
+    /// Measure this directory, which is mounted already, instead of bringing a volume up
+    #[arg(
+        long,
+        value_name = "DIR",
+        help_heading = "The volume",
+        conflicts_with_all = ["client", "server", "profile", "cache", "kernel", "run_as"]
+    )]
+    path: Option<PathBuf>,
+
+    /// What standard output gets: table, json, jsonl, junit or tap
+    #[arg(long, short, default_value = "table", value_parser = Format::from_str, help_heading = "What is written")]
+    format: Format,
+    /// Keep the whole report in this file, whole after every workload
+    #[arg(long, value_name = "FILE", help_heading = "What is written")]
+    out: Option<PathBuf>,
+}
+
+/// How the measuring ended.
+enum Ending {
+    Complete,
+    Cancelled,
+    Lost(StackError),
+}
+
+impl Bench {
+    /// Measures the workloads that were asked for and writes what came of them.
+    pub fn run(self) -> Outcome {
+        let workloads = self.workloads();
+        let mut sinks = Sinks::open(self.format, self.out.as_deref(), None)?;
+        let cancel = Arc::new(Cancel::default());
+        let interrupt = Interrupt::watch(Arc::clone(&cancel))?;
+        let began = SystemTime::now();
+        let up = Wanted {
+            path: self.path.clone(),
+            ..self.volume.wanted()
+        }
+        .bring_up()?;
+        cancel.watch(&up.native.world);
+        cancel.watch(&up.volume.world);
+        sinks.emit(&Event::RunStarted(Box::new(RunStarted {
+            schema_version: SCHEMA_VERSION,
+            run_id: clock::run_id(began),
+            started: clock::rfc3339(began),
+            host: host::describe(&up.native.here),
+            stack: up.stack.clone(),
+            planned: workloads
+                .iter()
+                .map(|workload| workload.name().to_owned())
+                .collect(),
+        })));
+        let ending = self.measure(&workloads, &up, &mut sinks, &cancel);
+        end(ending, sinks, &interrupt)
+    }
+
+    /// The workloads in their usual order, each once.
+    fn workloads(&self) -> Vec<Workload> {
+        let wanted =
+            |workload: &Workload| self.workload.is_empty() || self.workload.contains(workload);
+        Workload::ALL.into_iter().filter(wanted).collect()
+    }
+
+    fn measure(
+        &self,
+        workloads: &[Workload],
+        up: &Volume,
+        sinks: &mut Sinks,
+        cancel: &Cancel,
+    ) -> Ending {
+        let options = Options {
+            time: Duration::from_secs_f64(self.seconds),
+            file_mib: self.file_size,
+            cold: self.cold,
+            memory_only: host_cache::memory_only(&up.native.here),
+        };
+        let places = place(&up.native).and_then(|native| Ok((native, place(&up.volume)?)));
+        let (native, volume) = match places {
+            Ok(places) => places,
+            Err(error) => return Ending::Lost(error),
+        };
+        for workload in workloads {
+            match bench::measure(*workload, &native, &volume, &options, &|| cancel.asked()) {
+                Ok(Some(result)) => sinks.emit(&Event::BenchFinished(Box::new(result))),
+                Ok(None) | Err(StackError::Cancelled) => return Ending::Cancelled,
+                Err(error) => return Ending::Lost(error),
+            }
+            if sinks.stopped() {
+                return Ending::Cancelled;
+            }
+        }
+        Ending::Complete
+    }
+}
+
+/// A fresh directory of a side, to measure in.
+fn place(side: &Side) -> Result<Place, StackError> {
+    let (here, there) = side.fresh("bench")?;
+    Ok(Place {
+        world: Arc::clone(&side.world),
+        there,
+        here,
+    })
+}
+
+/// Tells the sinks how it ended, and says which exit code that is.
+fn end(ending: Ending, mut sinks: Sinks, interrupt: &Interrupt) -> Outcome {
+    let outcome = match ending {
+        Ending::Complete => {
+            sinks.emit(&Event::RunFinished {
+                finished: clock::rfc3339(SystemTime::now()),
+            });
+            Ok(Exit::Completed)
+        }
+        Ending::Cancelled => {
+            let reason = match interrupt.signal() {
+                Some(name) => format!("{name} was received."),
+                None => "The results can not be written.".to_owned(),
+            };
+            sinks.emit(&Event::RunInterrupted { reason });
+            Ok(Exit::Interrupted)
+        }
+        Ending::Lost(error) => {
+            sinks.emit(&Event::RunInterrupted {
+                reason: format!("{error}."),
+            });
+            Err(Failure::NoStack(error.to_string()))
+        }
+    };
+    sinks.close().and(outcome)
+}
