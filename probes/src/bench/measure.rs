@@ -216,13 +216,12 @@ fn result(
             why,
         }));
     }
-    for (side, samples) in sides.iter().zip(&samples) {
-        warnings.extend(warning::of_samples(
-            side.name,
-            samples,
-            side.fewest_operations(),
-        ));
-    }
+    let measured: Vec<_> = sides
+        .iter()
+        .zip(&samples)
+        .map(|(side, samples)| (side.name, samples, side.fewest_operations()))
+        .collect();
+    warnings.extend(warning::of_samples(&measured));
     warnings.extend(in_memory);
     let [native, volume] = samples;
     BenchResult {

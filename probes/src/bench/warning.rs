@@ -21,12 +21,10 @@ pub enum Warning {
         /// What failed.
         why: String,
     },
-    /// An interval is wide.
+    /// Intervals are wide.
     Noisy {
-        /// `native` or `volume`.
-        side: &'static str,
-        /// Width of the interval as a share of the median.
-        scatter: f64,
+        /// Each side (`native`, `volume`) with the width of its interval as a share of its median.
+        sides: Vec<(&'static str, f64)>,
     },
     /// There are too few samples for a 95 % interval.
     FewSamples {
@@ -58,12 +56,18 @@ impl fmt::Display for Warning {
                 f,
                 "It could not be measured {side}: {why}. What fails there is shown by `probe9p run --ops all`."
             ),
-            Warning::Noisy { side, scatter } => write!(
-                f,
-                "The {side} rates scatter: the interval is {:.0} % of the median wide. Stop what else runs on \
-                 this machine, or measure longer with --seconds.",
-                scatter * 100.0
-            ),
+            Warning::Noisy { sides } => {
+                let widths: Vec<String> = sides
+                    .iter()
+                    .map(|(side, scatter)| format!("{:.0} % ({side})", scatter * 100.0))
+                    .collect();
+                write!(
+                    f,
+                    "The rates scatter: the interval is {} of the median wide. Stop what else runs on this \
+                     machine, or measure longer with --seconds.",
+                    widths.join(" and ")
+                )
+            }
             Warning::FewSamples { side, samples } => write!(
                 f,
                 "There are {samples} {side} samples, too few for a 95 % interval: the interval is from the least \
@@ -88,31 +92,34 @@ impl fmt::Display for Warning {
     }
 }
 
-/// The warnings that samples of one side give rise to; `fewest` is the fewest operations of a turn.
-pub fn of_samples(side: &'static str, samples: &Samples, fewest: u64) -> Vec<Warning> {
-    let mut found = Vec::new();
-    let count = samples.rates.len();
-    if count == 0 {
-        return found;
-    }
-    if count < FEWEST {
-        found.push(Warning::FewSamples {
+/// A side's name (`native`, `volume`), its samples, and the fewest operations of one of its turns.
+pub type Measured<'a> = (&'static str, &'a Samples, u64);
+
+/// The warnings that samples give rise to.
+pub fn of_samples(sides: &[Measured<'_>]) -> Vec<Warning> {
+    let measured = || {
+        sides
+            .iter()
+            .filter(|(_, samples, _)| !samples.rates.is_empty())
+    };
+    let few = measured()
+        .filter(|(_, samples, _)| samples.rates.len() < FEWEST)
+        .map(|(side, samples, _)| Warning::FewSamples {
             side,
-            samples: count,
+            samples: samples.rates.len(),
         });
-    } else if samples.scatter() > NOISY {
-        found.push(Warning::Noisy {
+    let noisy: Vec<_> = measured()
+        .filter(|(_, samples, _)| samples.rates.len() >= FEWEST && samples.scatter() > NOISY)
+        .map(|(side, samples, _)| (*side, samples.scatter()))
+        .collect();
+    let noisy = (!noisy.is_empty()).then_some(Warning::Noisy { sides: noisy });
+    let coarse = measured()
+        .filter(|(_, _, operations)| *operations < FEW_OPERATIONS)
+        .map(|(side, _, operations)| Warning::FewOperations {
             side,
-            scatter: samples.scatter(),
+            operations: *operations,
         });
-    }
-    if fewest < FEW_OPERATIONS {
-        found.push(Warning::FewOperations {
-            side,
-            operations: fewest,
-        });
-    }
-    found
+    few.chain(noisy).chain(coarse).collect()
 }
 
 /// The warning that so much of the native file was in memory, if it was.
@@ -129,16 +136,21 @@ mod tests {
     #[test]
     fn only_doubtful_figures_are_warned_of() {
         let steady = Samples::of([100.0, 101.0, 99.0, 100.0, 102.0, 98.0, 100.0, 100.0]);
-        assert_eq!(of_samples("native", &steady, 50), []);
-        assert_eq!(of_samples("native", &Samples::of([]), 0), []);
+        let none = Samples::of([]);
+        assert_eq!(
+            of_samples(&[("native", &steady, 50), ("volume", &none, 0)]),
+            []
+        );
         let noisy = Samples::of([100.0, 10.0, 99.0, 300.0, 102.0, 9.0, 100.0, 100.0]);
-        assert!(matches!(
-            of_samples("volume", &noisy, 50)[..],
-            [Warning::Noisy { side: "volume", .. }]
-        ));
+        let found = of_samples(&[("native", &steady, 50), ("volume", &noisy, 50)]);
+        let [Warning::Noisy { sides }] = &found[..] else {
+            panic!("{found:?}")
+        };
+        assert_eq!(sides.len(), 1);
+        assert_eq!(sides[0].0, "volume");
         let few = Samples::of([100.0, 10.0]);
         assert_eq!(
-            of_samples("native", &few, 2),
+            of_samples(&[("native", &few, 2)]),
             [
                 Warning::FewSamples {
                     side: "native",
@@ -163,8 +175,7 @@ mod tests {
                 why: "write of f: EIO".into(),
             },
             Warning::Noisy {
-                side: "native",
-                scatter: 0.3,
+                sides: vec![("native", 0.3), ("volume", 1.2)],
             },
             Warning::FewSamples {
                 side: "native",
