@@ -1,17 +1,11 @@
 //! Commands end when they should, with all that they started.
 
-use std::{
-    fs,
-    os::fd::OwnedFd,
-    path::Path,
-    sync::Arc,
-    thread,
-    time::{Duration, Instant},
-};
+mod support;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use std::{path::Path, sync::Arc, thread, time::Duration};
+
 use server9p::stack::{CommandSpec, Ended, SELF, StackError, World, path::PathWorld, process};
+use support::{hold, mark, marked, wait_gone, wait_until};
 
 fn world(directory: &Path) -> PathWorld {
     process::use_program(env!("CARGO_BIN_EXE_server9p"));
@@ -20,49 +14,6 @@ fn world(directory: &Path) -> PathWorld {
 
 fn sh(directory: &Path, script: &str) -> CommandSpec {
     CommandSpec::new(["sh", "-c", script], directory)
-}
-
-/// Processes of this machine whose command line holds `mark`, as this process sees them.
-fn marked(mark: &str) -> Vec<u32> {
-    let all = fs::read_dir("/proc").unwrap().flatten();
-    all.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter(|pid| {
-            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            String::from_utf8_lossy(&line)
-                .split('\0')
-                .any(|argument| argument == mark)
-        })
-        .collect()
-}
-
-/// A number that `sleep` takes and nobody else sleeps for.
-fn mark(of: u32) -> String {
-    format!("{}.{of}", 100_000 + std::process::id())
-}
-
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let started = Instant::now();
-    while !holds() {
-        assert!(started.elapsed() < Duration::from_secs(20), "{what}");
-        thread::yield_now();
-    }
-}
-
-fn pidfd(pid: u32) -> Option<OwnedFd> {
-    pidfd_open(Pid::from_raw(pid as i32)?, PidfdFlags::empty()).ok()
-}
-
-fn wait_gone(pids: &[u32]) {
-    for &pid in pids {
-        if let Some(pidfd) = pidfd(pid) {
-            let mut fds = [PollFd::new(
-                std::os::fd::AsFd::as_fd(&pidfd),
-                PollFlags::POLLIN,
-            )];
-            let ready = poll(&mut fds, PollTimeout::from(20_000u16)).unwrap();
-            assert_eq!(ready, 1, "process {pid} is still there");
-        }
-    }
 }
 
 #[test]
@@ -174,7 +125,7 @@ fn stopping_a_world_ends_its_commands() {
         thread::spawn(move || world.run(&command))
     };
     wait_until("the command runs", || !marked(&mark).is_empty());
-    let pids = marked(&mark);
+    let pids = hold(marked(&mark));
     world.stop();
     assert!(matches!(
         running.join().unwrap(),
@@ -198,7 +149,7 @@ fn a_killed_supervisor_leaves_nothing_of_its_command() {
         thread::spawn(move || world.run(&command))
     };
     wait_until("both sleep", || marked(&mark).len() >= 2);
-    let pids = marked(&mark);
+    let pids = hold(marked(&mark));
     let killer = format!("kill -9 $(cat {}/supervisor)", tmp.path().display());
     world.run(&sh(tmp.path(), &killer)).unwrap();
     let done = running.join().unwrap().unwrap();

@@ -9,6 +9,7 @@ pub mod fuse;
 pub mod fuse_world;
 mod guard;
 pub mod guest;
+mod ids;
 mod live;
 pub mod mounts;
 pub mod namespaces;

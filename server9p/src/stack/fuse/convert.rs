@@ -4,7 +4,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fuser::{Errno, FileAttr, FileType, INodeNo, TimeOrNow};
 
-use crate::client::{Attr, ClientError, Qid, Time};
+use crate::{
+    client::{Attr, ClientError, Qid, Time},
+    stack::ids::{shown_gid, shown_uid},
+};
 
 /// The result of an operation, its error the errno that the program gets.
 pub(super) type Outcome<T> = Result<T, Errno>;
@@ -63,8 +66,8 @@ pub(super) fn file_attr(attr: &Attr, ino: u64, kind: FileType) -> FileAttr {
         kind,
         perm: (attr.mode & 0o7777) as u16,
         nlink: u32::try_from(attr.nlink).unwrap_or(u32::MAX),
-        uid: attr.uid,
-        gid: attr.gid,
+        uid: shown_uid(attr.uid),
+        gid: shown_gid(attr.gid),
         rdev: attr.rdev as u32,
         blksize: u32::try_from(attr.blksize).unwrap_or(0),
         flags: 0,
