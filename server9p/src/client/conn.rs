@@ -14,6 +14,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::Errno,
+};
+
 use super::{
     ClientError,
     frames::{FrameReader, FrameWriter, Sent},
@@ -56,14 +61,25 @@ struct Slot {
 
 #[derive(Debug)]
 enum Fate {
-    /// No reply yet. Rread's data goes into the buffer, if there is one.
-    Pending(Option<Vec<u8>>),
+    /// No reply yet. Rread's data goes into the sink, if there is one.
+    Pending(Option<Sink>),
     /// The reply is being read into its place.
     Arriving,
     /// The reply is there.
     Done(Reply),
     /// Nobody waits; when the reply comes, this fid is free again.
     Detached(Option<u32>),
+}
+
+/// Where Rread's data goes.
+#[derive(Debug, Default)]
+pub(super) struct Sink {
+    /// Grows as needed, and never shrinks.
+    pub buffer: Vec<u8>,
+    /// The data is put here.
+    pub at: usize,
+    /// How many bytes of it came.
+    pub got: usize,
 }
 
 /// A reply, taken apart as far as its header.
@@ -73,8 +89,8 @@ pub(super) struct Reply {
     pub kind: u8,
     /// What follows the header, unless it went into `data`.
     pub body: Vec<u8>,
-    /// The buffer that was given with the request, and how many bytes of Rread's data are in it.
-    pub data: Option<(Vec<u8>, usize)>,
+    /// The sink that was given with the request.
+    pub data: Option<Sink>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -116,6 +132,13 @@ impl Connection {
         self.fail(why.to_owned());
     }
 
+    /// Waits until the server has closed the connection, or [`Connection::shut_down`] has.
+    pub fn wait_closed(&self) {
+        // Not POLLIN: replies come all the time. An end is told whatever was asked for, half an end by RDHUP.
+        let mut fds = [PollFd::new(&self.stream, PollFlags::RDHUP)];
+        while poll(&mut fds, None) == Err(Errno::INTR) {}
+    }
+
     pub(super) fn allocate_fid(&self) -> u32 {
         let mut state = lock(&self.state);
         state.free_fids.pop().unwrap_or_else(|| {
@@ -140,7 +163,7 @@ impl Connection {
         self: &Arc<Self>,
         frame: Vec<u8>,
         payload: &[u8],
-        data: Option<Vec<u8>>,
+        data: Option<Sink>,
     ) -> Result<Pending, ClientError> {
         let tag = self.send(frame, payload, Fate::Pending(data))?;
         Ok(Pending {
@@ -339,23 +362,25 @@ impl Connection {
         };
         let mut left = size - wire::HEADER;
         match data {
-            Some(mut buffer) if kind == kind::TREAD + 1 && left >= 4 => {
+            Some(mut sink) if kind == kind::TREAD + 1 && left >= 4 => {
                 let mut count = [0; 4];
                 reader.fill(&mut count)?;
                 left -= 4;
                 if u32::from_le_bytes(count) as usize != left {
                     return Err("the server sent an Rread whose count is not its length".into());
                 }
-                if buffer.len() < left {
-                    buffer.resize(left, 0);
+                let end = sink.at + left;
+                if sink.buffer.len() < end {
+                    sink.buffer.resize(end, 0);
                 }
-                reader.fill(&mut buffer[..left])?;
-                reply.data = Some((buffer, left));
+                reader.fill(&mut sink.buffer[sink.at..end])?;
+                sink.got = left;
+                reply.data = Some(sink);
             }
-            buffer => {
+            sink => {
                 reply.body = vec![0; left];
                 reader.fill(&mut reply.body)?;
-                reply.data = buffer.map(|buffer| (buffer, 0));
+                reply.data = sink;
             }
         }
         drop(reader);
@@ -436,11 +461,21 @@ impl Pending {
         Ok(reply.expect("without a deadline there is a reply or an error"))
     }
 
-    /// Waits at most `limit`; then flushes the request, and waits for the server's word on that.
-    pub(super) fn wait_or_flush(mut self, limit: Duration) -> Result<Reply, ClientError> {
+    /// Waits until `stop` says that the reply is not wanted any more, which is asked every `interval`; then
+    /// flushes the request, and waits for the server's word on that.
+    pub(super) fn wait_unless(
+        mut self,
+        interval: Duration,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Reply, ClientError> {
         let tag = self.tag.take().expect("taken only here, by value");
-        if let Some(reply) = self.conn.wait(tag, Some(Instant::now() + limit))? {
-            return Ok(reply);
+        loop {
+            if let Some(reply) = self.conn.wait(tag, Some(Instant::now() + interval))? {
+                return Ok(reply);
+            }
+            if stop() {
+                break;
+            }
         }
         let flush = Encoder::new(kind::TFLUSH).u16(tag).finish(0);
         self.conn.submit(flush, &[], None)?.wait()?;
@@ -451,7 +486,7 @@ impl Pending {
                 fate: Fate::Done(reply),
                 ..
             }) => Ok(reply),
-            _ => Err(ClientError::TimedOut),
+            _ => Err(ClientError::Flushed),
         }
     }
 }

@@ -15,8 +15,11 @@ pub enum ClientError {
     /// The request does not fit into the message size that was negotiated, or into its field.
     #[error("the request does not fit a 9P message: {0}")]
     TooLarge(&'static str),
-    /// No reply came within the time that the caller allowed; the request was flushed.
-    #[error("the 9P server did not answer in time; the request was flushed")]
+    /// The caller gave the request up before its reply came, and the server dropped it.
+    #[error("the request was given up before the 9P server answered")]
+    Flushed,
+    /// No reply came within the time that the caller allowed.
+    #[error("the 9P server did not answer in time")]
     TimedOut,
 }
 
@@ -27,7 +30,7 @@ impl ClientError {
             ClientError::Server(errno) => *errno,
             ClientError::Lost(_) | ClientError::Protocol(_) => libc::EIO,
             ClientError::TooLarge(_) => libc::ENAMETOOLONG,
-            ClientError::TimedOut => libc::EINTR,
+            ClientError::Flushed | ClientError::TimedOut => libc::EINTR,
         }
     }
 }

@@ -5,12 +5,15 @@ use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
 use super::{
     Attr, ClientError, Connection, DirEntries, Fid, GetattrMask, LockRequest, LockStatus, LockType,
     Pending, Qid, SetAttr, StatFs, Time,
-    conn::Reply,
+    conn::{Reply, Sink},
     wire::{self, Decoder, Encoder, kind},
 };
 
 /// The msize to ask for unless told otherwise: what Linux's virtio transport clips any larger one to.
 pub const DEFAULT_MSIZE: u32 = 512_000;
+
+/// How often a request that may be given up asks whether it is.
+const STOP_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A 9P2000.L session. Cheap to clone; clones share the connection.
 #[derive(Debug, Clone)]
@@ -186,7 +189,7 @@ impl Client {
         Ok((Qid::decode(&mut body)?, body.u32()?))
     }
 
-    /// Tread: at most `count` bytes from `offset`, put at the start of `buffer`, which grows as needed and
+    /// Tread: at most `count` bytes from `offset`, put into `buffer` at `at`; the buffer grows as needed and
     /// never shrinks. Returns how many came; 0 is the end of the file.
     pub fn read(
         &self,
@@ -194,25 +197,29 @@ impl Client {
         offset: u64,
         count: u32,
         buffer: &mut Vec<u8>,
+        at: usize,
     ) -> Result<usize, ClientError> {
         let request = Encoder::new(kind::TREAD)
             .u32(fid.number())
             .u64(offset)
             .u32(count.min(self.io_size(0)));
-        let frame = request.finish(0);
-        let reply = self
-            .conn
-            .submit(frame, &[], Some(std::mem::take(buffer)))?
-            .wait()?;
-        let mut reply = Client::check(reply, kind::TREAD)?;
-        let (data, got) = reply.data.take().unwrap_or_default();
-        *buffer = data;
-        if got > count as usize {
+        let sink = Sink {
+            buffer: std::mem::take(buffer),
+            at,
+            got: 0,
+        };
+        let pending = self.conn.submit(request.finish(0), &[], Some(sink))?;
+        let mut reply = pending.wait()?;
+        let sink = reply.data.take().unwrap_or_default();
+        *buffer = sink.buffer;
+        Client::check(reply, kind::TREAD)?;
+        if sink.got > count as usize {
             return Err(ClientError::Protocol(format!(
-                "it answered a Tread of {count} bytes with {got}"
+                "it answered a Tread of {count} bytes with {}",
+                sink.got
             )));
         }
-        Ok(got)
+        Ok(sink.got)
     }
 
     /// Twrite: `data`, at most [`Client::io_size`] bytes; returns how many were written.
@@ -467,13 +474,13 @@ impl Client {
         .map(drop)
     }
 
-    /// Tlock, flushed when it takes longer than `limit`; `flags` is 0 or 1 (block).
+    /// Tlock; `flags` is 0 or 1 (block). With `stop` the request is flushed once that says so.
     pub fn lock(
         &self,
         fid: &Fid,
         lock: &LockRequest<'_>,
         flags: u32,
-        limit: Option<Duration>,
+        stop: Option<&dyn Fn() -> bool>,
     ) -> Result<LockStatus, ClientError> {
         let request = Encoder::new(kind::TLOCK)
             .u32(fid.number())
@@ -484,9 +491,9 @@ impl Client {
             .u32(lock.proc_id)
             .bytes16(lock.client_id)?;
         let (pending, kind) = self.submit(request, &[])?;
-        let reply = match limit {
+        let reply = match stop {
             None => pending.wait()?,
-            Some(limit) => pending.wait_or_flush(limit)?,
+            Some(stop) => pending.wait_unless(STOP_INTERVAL, stop)?,
         };
         let body = Client::check(reply, kind)?.body;
         match Decoder::new(&body).u8()? {

@@ -4,7 +4,7 @@ use super::{ClientError, wire::Decoder};
 
 bitflags::bitflags! {
     /// Which attributes Tgetattr asks for and Rgetattr holds (diod's protocol.md, `getattr`).
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
     pub struct GetattrMask: u64 {
         /// Mode to blocks: what `stat` needs.
         const BASIC = 0x7ff;
@@ -88,7 +88,7 @@ impl Time {
 }
 
 /// What Rgetattr holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Attr {
     /// Which of the fields the server filled.
     pub valid: GetattrMask,

@@ -52,6 +52,57 @@ pub(super) fn entry_type(d_type: u8, qid: Qid) -> FileType {
     }
 }
 
+/// The user and group ids that the kernel can be told of.
+///
+/// In a user namespace only some ids have a meaning, and the kernel refuses every write to a file whose owner has
+/// none. Such ids are shown as 0, the user who made the namespace.
+#[derive(Debug, Clone)]
+pub(super) struct Ids {
+    uids: Vec<(u32, u32)>,
+    gids: Vec<(u32, u32)>,
+}
+
+impl Ids {
+    /// Those of this process' user namespace.
+    pub fn of_this_process() -> Ids {
+        let ranges = |path: &str| {
+            let map = std::fs::read_to_string(path).unwrap_or_default();
+            parse_id_map(&map)
+        };
+        Ids {
+            uids: ranges("/proc/self/uid_map"),
+            gids: ranges("/proc/self/gid_map"),
+        }
+    }
+
+    /// The attributes with ids that the kernel takes.
+    pub fn show(&self, attr: FileAttr) -> FileAttr {
+        let shown = |ranges: &[(u32, u32)], id: u32| {
+            let known = ranges
+                .iter()
+                .any(|(first, last)| (*first..=*last).contains(&id));
+            if known || ranges.is_empty() { id } else { 0 }
+        };
+        FileAttr {
+            uid: shown(&self.uids, attr.uid),
+            gid: shown(&self.gids, attr.gid),
+            ..attr
+        }
+    }
+}
+
+/// The ids inside, as first and last, of user_namespaces(7)'s lines `inside outside count`.
+fn parse_id_map(map: &str) -> Vec<(u32, u32)> {
+    map.lines()
+        .filter_map(|line| {
+            let mut fields = line.split_whitespace();
+            let first: u32 = fields.next()?.parse().ok()?;
+            let count: u32 = fields.nth(1)?.parse().ok()?;
+            Some((first, first.saturating_add(count.checked_sub(1)?)))
+        })
+        .collect()
+}
+
 /// Attributes as `v9fs_vfs_getattr_dotl` gives them: the inode's number and type never change, all else is
 /// the server's.
 pub(super) fn file_attr(attr: &Attr, ino: u64, kind: FileType) -> FileAttr {
@@ -86,27 +137,17 @@ fn system_time(time: Time) -> SystemTime {
         .unwrap_or(UNIX_EPOCH)
 }
 
-/// A time to set, and whether it is one that the caller chose. For `Now` v9fs sends the client's clock, which
-/// the server does not use.
+/// A time to set, and whether it is one that the caller chose. v9fs's superblock keeps times in whole seconds from
+/// the epoch on (`s_time_gran`, `s_time_min`), so the VFS cuts chosen ones down to that. For `Now` v9fs sends the
+/// client's clock, which the server does not use.
 pub(super) fn time_to_set(time: TimeOrNow) -> (Time, bool) {
-    match time {
-        TimeOrNow::Now => (from_system_time(SystemTime::now()), false),
-        TimeOrNow::SpecificTime(time) => (from_system_time(time), true),
-    }
-}
-
-fn from_system_time(time: SystemTime) -> Time {
-    match time.duration_since(UNIX_EPOCH) {
-        Ok(after) => Time {
-            sec: after.as_secs() as i64,
-            nsec: after.subsec_nanos(),
-        },
-        // fuser 0.18 turns (-2 s, 300 ns) into 2 s and 300 ns before the epoch (`time.rs`); this undoes it.
-        Err(before) => Time {
-            sec: -(before.duration().as_secs() as i64),
-            nsec: before.duration().subsec_nanos(),
-        },
-    }
+    let (time, chosen) = match time {
+        TimeOrNow::Now => (SystemTime::now(), false),
+        TimeOrNow::SpecificTime(time) => (time, true),
+    };
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let sec = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+    (Time { sec, nsec: 0 }, chosen)
 }
 
 /// `v9fs_open_to_dotl_flags`: Linux open flags as 9P2000.L's. O_TRUNC is not among them: the truncation is a
@@ -165,6 +206,31 @@ mod tests {
             UNIX_EPOCH.duration_since(back).unwrap(),
             Duration::from_millis(1700)
         );
+    }
+
+    #[test]
+    fn chosen_times_are_cut_to_seconds_from_the_epoch_on() {
+        let after = UNIX_EPOCH + Duration::from_millis(1500);
+        let (time, chosen) = time_to_set(TimeOrNow::SpecificTime(after));
+        assert_eq!((time, chosen), (Time { sec: 1, nsec: 0 }, true));
+        let before = UNIX_EPOCH - Duration::from_secs(5);
+        let (time, _) = time_to_set(TimeOrNow::SpecificTime(before));
+        assert_eq!(time, Time::default());
+    }
+
+    #[test]
+    fn ids_without_meaning_in_a_user_namespace_are_shown_as_root() {
+        let ids = Ids {
+            uids: parse_id_map("         0       1000          1\n"),
+            gids: parse_id_map("0 0 4294967295"),
+        };
+        let attr = Attr::default();
+        let shown = ids.show(FileAttr {
+            uid: 1000,
+            gid: 1000,
+            ..file_attr(&attr, 1, FileType::RegularFile)
+        });
+        assert_eq!((shown.uid, shown.gid), (0, 1000));
     }
 
     #[test]

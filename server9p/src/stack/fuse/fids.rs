@@ -10,7 +10,7 @@ use fuser::Errno;
 use super::{
     convert::{Outcome, errno},
     node::Node,
-    volume::{UNAME, Volume},
+    volume::Volume,
 };
 use crate::{
     client::{Fid, wire::MAXWELEM},
@@ -67,11 +67,11 @@ impl Volume {
         Ok(fid)
     }
 
-    /// The root's fid for `uid`: a Tattach of that user's own.
+    /// The root's fid for `uid`: a Tattach of that user's own, by number and not by name.
     fn attach_for(&self, root: &Arc<Node>, uid: u32) -> Outcome<Arc<Fid>> {
         let (fid, _) = self
             .client
-            .attach(UNAME, self.aname.as_bytes(), uid)
+            .attach(b"", self.aname.as_bytes(), uid)
             .map_err(errno)?;
         let fid = Arc::new(fid);
         root.state().fids.push((uid, Arc::clone(&fid)));

@@ -19,6 +19,8 @@ pub(super) struct Handle {
     pub node: Arc<Node>,
     /// Who opened it.
     pub uid: u32,
+    /// The kernel's number for it.
+    number: u64,
     /// Most bytes in one Tread or Twrite.
     io_size: u32,
     pub fopen: FopenFlags,
@@ -27,6 +29,15 @@ pub(super) struct Handle {
 }
 
 impl Handle {
+    /// With the number that the kernel gets.
+    pub fn numbered(self, number: u64) -> Handle {
+        Handle { number, ..self }
+    }
+
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
     /// Whether the kernel caches what is read through it.
     pub fn is_cached(&self) -> bool {
         self.node.kind == fuser::FileType::RegularFile
@@ -81,6 +92,7 @@ impl Volume {
             fid: Arc::new(fid),
             node: Arc::clone(node),
             uid,
+            number: 0,
             io_size: self.client.io_size(iounit),
             fopen: self.fopen_flags(node, flags),
             listing: Mutex::default(),
@@ -105,29 +117,19 @@ impl Volume {
         flags: i32,
         buffer: &mut Vec<u8>,
     ) -> Outcome<usize> {
-        let first = size.min(handle.io_size);
-        let mut total = self
-            .client
-            .read(&handle.fid, offset, first, buffer)
-            .map_err(errno)?;
-        if flags & libc::O_NONBLOCK != 0 || total == 0 {
-            return Ok(total);
-        }
-        let mut more = Vec::new();
-        while total < size as usize {
+        let mut total = 0;
+        loop {
             let count = (size - total as u32).min(handle.io_size);
-            match self
-                .client
-                .read(&handle.fid, offset + total as u64, count, &mut more)
-            {
+            let offset = offset + total as u64;
+            match self.client.read(&handle.fid, offset, count, buffer, total) {
                 Ok(0) => break,
-                Ok(got) => {
-                    buffer.truncate(total);
-                    buffer.extend_from_slice(&more[..got]);
-                    total += got;
-                }
+                Ok(got) => total += got,
+                Err(error) if total == 0 => return Err(errno(error)),
                 // What was read before counts.
                 Err(_) => break,
+            }
+            if flags & libc::O_NONBLOCK != 0 || total >= size as usize {
+                break;
             }
         }
         Ok(total)

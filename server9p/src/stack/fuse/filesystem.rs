@@ -13,18 +13,19 @@ use fuser::{
     BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, Generation, INodeNo,
     InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, PollEvents, PollFlags, PollNotifier,
     RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry,
-    ReplyIoctl, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request,
-    TimeOrNow, WriteFlags,
+    ReplyIoctl, ReplyLock, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr,
+    Request, TimeOrNow, WriteFlags,
 };
 
 use super::{
     convert::Outcome,
     create::Maker,
+    lock::{Wanted, signalled},
     meta::{Changes, Entry},
     volume::Volume,
     xattr::Xattr,
 };
-use crate::stack::Cache;
+use crate::{client::LockType, stack::Cache};
 
 /// A number stands for one node at a time, which is all that the kernel needs unless it exports over NFS.
 const GENERATION: Generation = Generation(0);
@@ -46,6 +47,22 @@ fn maker(req: &Request) -> Maker {
     }
 }
 
+fn wanted(owner: LockOwner, start: u64, end: u64, typ: i32, pid: u32) -> Outcome<Wanted> {
+    let kind = match typ {
+        libc::F_RDLCK => LockType::Read,
+        libc::F_WRLCK => LockType::Write,
+        libc::F_UNLCK => LockType::Unlock,
+        _ => return Err(Errno::EINVAL),
+    };
+    Ok(Wanted {
+        owner: owner.0,
+        start,
+        end,
+        kind,
+        pid,
+    })
+}
+
 fn answer(outcome: Outcome<()>, reply: ReplyEmpty) {
     match outcome {
         Ok(()) => reply.ok(),
@@ -65,7 +82,7 @@ impl V9fs {
             }) => {
                 let attr = fuser::FileAttr {
                     ino: INodeNo(node.id),
-                    ..attr
+                    ..self.0.ids.show(attr)
                 };
                 reply.entry_with_ttls(&attr_ttl, &entry_ttl, &attr, GENERATION);
             }
@@ -77,7 +94,11 @@ impl V9fs {
 impl Filesystem for V9fs {
     fn init(&mut self, _req: &Request, config: &mut KernelConfig) -> io::Result<()> {
         let volume = &self.0;
-        let mut wanted = vec![InitFlags::FUSE_PARALLEL_DIROPS];
+        let mut wanted = vec![
+            InitFlags::FUSE_PARALLEL_DIROPS,
+            InitFlags::FUSE_POSIX_LOCKS,
+            InitFlags::FUSE_FLOCK_LOCKS,
+        ];
         match volume.cache {
             Cache::None | Cache::Readahead => wanted.push(InitFlags::FUSE_AUTO_INVAL_DATA),
             Cache::Mmap => wanted.push(InitFlags::FUSE_AUTO_INVAL_DATA),
@@ -95,7 +116,9 @@ impl Filesystem for V9fs {
         {
             volume.direct_mmap.store(true, Ordering::Relaxed);
         }
-        // One request of the kernel is one 9P message. Refused values leave fuser's own, which work as well.
+        // v9fs gives out no file handles. Linux before 6.9 cannot be told.
+        let _ = config.add_capabilities(InitFlags::FUSE_NO_EXPORT_SUPPORT);
+        // Refused values leave fuser's own, which work as well.
         let _ = config.set_max_write(volume.io_pages_bytes());
         let _ = config.set_max_background(64);
         Ok(())
@@ -122,7 +145,7 @@ impl Filesystem for V9fs {
                 .and_then(|node| self.0.getattr(&node, req.uid())),
         };
         match outcome {
-            Ok(attr) => reply.attr(&self.0.attr_ttl(), &attr),
+            Ok(attr) => reply.attr(&self.0.attr_ttl(), &self.0.ids.show(attr)),
             Err(error) => reply.error(error),
         }
     }
@@ -164,6 +187,7 @@ impl Filesystem for V9fs {
             Err(error) => reply.error(error),
             Ok((node, attr)) => {
                 let ttl = self.0.attr_ttl();
+                let attr = self.0.ids.show(attr);
                 let answer = move || reply.attr(&ttl, &attr);
                 match size {
                     // The kernel itself drops what this node has beyond the new end; other names are ours.
@@ -360,14 +384,83 @@ impl Filesystem for V9fs {
 
     fn flush(
         &self,
-        _req: &Request,
+        req: &Request,
         _ino: INodeNo,
-        _fh: FileHandle,
-        _lock_owner: LockOwner,
+        fh: FileHandle,
+        lock_owner: LockOwner,
         reply: ReplyEmpty,
     ) {
-        // v9fs does nothing when a descriptor is closed; the kernel will not ask again.
-        reply.error(Errno::ENOSYS);
+        // v9fs itself does nothing when a descriptor is closed, but the VFS drops locks.
+        if let Ok(handle) = self.0.handle(fh.0) {
+            self.0.close_locks(&handle, lock_owner.0, req.pid());
+        }
+        reply.ok();
+    }
+
+    fn getlk(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        lock_owner: LockOwner,
+        start: u64,
+        end: u64,
+        typ: i32,
+        pid: u32,
+        reply: ReplyLock,
+    ) {
+        let outcome = self.0.handle(fh.0).and_then(|handle| {
+            let wanted = wanted(lock_owner, start, end, typ, pid)?;
+            self.0.get_lock(&handle, &wanted)
+        });
+        match outcome {
+            Ok(lock) => {
+                let typ = match lock.kind {
+                    LockType::Read => libc::F_RDLCK,
+                    LockType::Write => libc::F_WRLCK,
+                    LockType::Unlock => libc::F_UNLCK,
+                };
+                reply.locked(lock.start, lock.end, typ, lock.pid);
+            }
+            Err(error) => reply.error(error),
+        }
+    }
+
+    fn setlk(
+        &self,
+        req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        lock_owner: LockOwner,
+        start: u64,
+        end: u64,
+        typ: i32,
+        pid: u32,
+        sleep: bool,
+        reply: ReplyEmpty,
+    ) {
+        let wanted = wanted(lock_owner, start, end, typ, pid);
+        let (handle, wanted) = match self.0.handle(fh.0).and_then(|h| Ok((h, wanted?))) {
+            Ok(both) => both,
+            Err(error) => return reply.error(error),
+        };
+        if !sleep || wanted.kind == LockType::Unlock {
+            return answer(self.0.set_lock(&handle, &wanted, None), reply);
+        }
+        // It may wait for long, and must not keep a serving thread from answering whoever it waits for.
+        let volume = Arc::clone(&self.0);
+        let thread = req.pid();
+        let waiter = move || {
+            let interrupted = || signalled(thread);
+            answer(volume.set_lock(&handle, &wanted, Some(&interrupted)), reply);
+        };
+        if let Err(error) = std::thread::Builder::new()
+            .name("fuse-lock".into())
+            .spawn(waiter)
+        {
+            // The reply went with the closure, and its drop has answered EIO.
+            tracing::warn!(%error, "no thread can be started to wait for a lock");
+        }
     }
 
     fn release(
@@ -522,7 +615,7 @@ impl Filesystem for V9fs {
             Ok((entry, handle)) => {
                 let attr = fuser::FileAttr {
                     ino: INodeNo(entry.node.id),
-                    ..entry.attr
+                    ..self.0.ids.show(entry.attr)
                 };
                 let (number, fopen) = self.0.keep(handle);
                 reply.created(

@@ -11,6 +11,7 @@ use std::{
     os::fd::{FromRawFd, OwnedFd, RawFd},
     path::PathBuf,
     process::ExitCode,
+    sync::Arc,
     thread,
 };
 
@@ -92,10 +93,23 @@ fn run(config: FuseConfig) -> Result<(), FuseError> {
         return Ok(());
     }
     let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(FuseError::Fuse)?;
+    let on_signal = unmounter.clone();
     thread::spawn(move || {
-        if signals.forever().next().is_some() {
-            unmounter.unmount();
+        if signals.forever().next().is_some() && !on_signal.unmount_idle() {
+            // In use: whoever uses it gets ENOTCONN from here on.
+            on_signal.unmount();
+            std::process::exit(0);
         }
+    });
+    let connection = Arc::clone(mounted.client().connection());
+    thread::spawn(move || {
+        connection.wait_closed();
+        let why = connection
+            .lost()
+            .unwrap_or_else(|| "the server closed it".into());
+        eprintln!("the connection to the 9P server is lost ({why}); the volume is gone");
+        unmounter.unmount();
+        std::process::exit(1);
     });
     mounted.serve()
 }

@@ -160,7 +160,8 @@ impl Volume {
             }
             other => other?,
         }
-        self.nodes.removed(dir.id, name);
+        self.nodes
+            .removed(dir.id, name, self.series != Series::Linux5_10);
         Ok(())
     }
 

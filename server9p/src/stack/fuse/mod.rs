@@ -19,8 +19,10 @@
 //! - Reads of files opened read-only go through the page cache, which is checked against the server's size and
 //!   mtime at each read and dropped when they changed; v9fs asks the server for the data each time.
 //! - An entry whose type the server does not tell in Rreaddir is listed by its qid's type.
-//! - `flock` is kept among the programs of this mount and is not forwarded as Tlock: fuser does not tell
-//!   `flock` from `fcntl` locks. QEMU grants every Tlock, so this shows only with servers that do lock.
+//! - A directory that a program watches with inotify stays one inode, and the program gets events; with
+//!   cache=none v9fs makes a new inode at the next lookup, and the watch stays on the old one.
+//! - The permissions of a removed directory or file, as for `..` or `access` by /proc/self/fd, cannot be had
+//!   where `fstat` would fail; v9fs uses those of its inode.
 
 mod convert;
 mod create;
@@ -250,6 +252,11 @@ pub struct Unmounter {
 }
 
 impl Unmounter {
+    /// Unmounts unless something uses the mount; says whether it did.
+    pub fn unmount_idle(&self) -> bool {
+        mount::unmount_idle(&self.mountpoint, self.by)
+    }
+
     /// Unmounts, even when programs still have files open there; what they do with them then ends with errors
     /// once they are served no more.
     pub fn unmount(&self) {

@@ -18,6 +18,7 @@ use rustix::{
 };
 
 use super::{FuseError, FuseOptions, MountBy};
+use crate::stack::Cache;
 
 /// The source that /proc/mounts names.
 const SOURCE: &str = "probe9p";
@@ -47,7 +48,15 @@ pub(super) fn mount(
         data.push_str(",allow_other");
     }
     match options.by {
-        MountBy::Syscall => by_syscall(mountpoint, &data, options.read_only),
+        MountBy::Syscall => {
+            // v9fs marks its superblock so when it caches nothing, and `statvfs` shows it.
+            let mut flags = match options.cache {
+                Cache::None => MountFlags::SYNCHRONOUS | MountFlags::DIRSYNC,
+                _ => MountFlags::empty(),
+            };
+            flags.set(MountFlags::RDONLY, options.read_only);
+            by_syscall(mountpoint, &data, flags)
+        }
         MountBy::Fusermount => {
             if options.read_only {
                 data.push_str(",ro");
@@ -57,7 +66,7 @@ pub(super) fn mount(
     }
 }
 
-fn by_syscall(mountpoint: &Path, data: &str, read_only: bool) -> Result<OwnedFd, FuseError> {
+fn by_syscall(mountpoint: &Path, data: &str, flags: MountFlags) -> Result<OwnedFd, FuseError> {
     let device: OwnedFd = std::fs::File::options()
         .read(true)
         .write(true)
@@ -74,18 +83,8 @@ fn by_syscall(mountpoint: &Path, data: &str, read_only: bool) -> Result<OwnedFd,
         rustix::process::getgid().as_raw(),
     );
     let data = CString::new(data).expect("the options hold no NUL");
-    rustix::mount::mount(
-        SOURCE,
-        mountpoint,
-        FSTYPE,
-        if read_only {
-            MountFlags::RDONLY
-        } else {
-            MountFlags::empty()
-        },
-        Some(data.as_c_str()),
-    )
-    .map_err(|error| FuseError::Mount(mountpoint.to_owned(), error.into()))?;
+    rustix::mount::mount(SOURCE, mountpoint, FSTYPE, flags, Some(data.as_c_str()))
+        .map_err(|error| FuseError::Mount(mountpoint.to_owned(), error.into()))?;
     Ok(device)
 }
 
@@ -150,13 +149,27 @@ pub(super) fn unmount(mountpoint: &Path, by: MountBy) {
             let _ = rustix::mount::unmount(mountpoint, UnmountFlags::DETACH);
         }
         MountBy::Fusermount => {
-            let _ = Command::new("fusermount3")
-                .args(["-u", "-q", "-z", "--"])
-                .arg(mountpoint)
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .status();
+            fusermount_unmount(mountpoint, &["-u", "-q", "-z"]);
         }
     }
+}
+
+/// Unmounts when nothing uses the mount; says whether it did.
+pub(super) fn unmount_idle(mountpoint: &Path, by: MountBy) -> bool {
+    match by {
+        MountBy::Syscall => rustix::mount::unmount(mountpoint, UnmountFlags::empty()).is_ok(),
+        MountBy::Fusermount => fusermount_unmount(mountpoint, &["-u", "-q"]),
+    }
+}
+
+fn fusermount_unmount(mountpoint: &Path, flags: &[&str]) -> bool {
+    Command::new("fusermount3")
+        .args(flags)
+        .arg("--")
+        .arg(mountpoint)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
 }

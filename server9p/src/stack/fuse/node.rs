@@ -236,15 +236,20 @@ impl Nodes {
         drop(gone);
     }
 
-    /// `name` in `parent` was removed: `v9fs_remove` releases the dentry's fids, and the kernel unhashes it.
-    pub fn removed(&self, parent: u64, name: &[u8]) {
+    /// `name` in `parent` was removed, and the kernel unhashes the dentry. From Linux 5.11 on `v9fs_remove`
+    /// releases the dentry's fids (`release_fids`); before, they stay, and name whatever gets the name next.
+    pub fn removed(&self, parent: u64, name: &[u8], release_fids: bool) {
         let mut table = self.table();
         let Some(node) = table.take_name(parent, name) else {
             return;
         };
         let mut state = node.state();
         state.hashed = false;
-        let fids = std::mem::take(&mut state.fids);
+        let fids = if release_fids {
+            std::mem::take(&mut state.fids)
+        } else {
+            Vec::new()
+        };
         drop(state);
         drop(table);
         drop(fids);

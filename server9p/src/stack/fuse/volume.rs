@@ -12,9 +12,10 @@ use fuser::{Errno, FopenFlags, INodeNo, Notifier};
 
 use super::{
     FuseError, FuseOptions,
-    convert::Outcome,
+    convert::{Ids, Outcome},
     file::Handle,
     invalidate::Invalidator,
+    lock::Locks,
     node::{Node, Nodes, ROOT},
 };
 use crate::{
@@ -34,6 +35,10 @@ pub(super) struct Volume {
     pub aname: String,
     pub nodes: Nodes,
     pub invalidator: Invalidator,
+    pub locks: Locks,
+    pub ids: Ids,
+    /// v9fs's name for this client in Tlock: the machine's (`utsname()->nodename`).
+    pub host_name: Vec<u8>,
     /// The first attach, for no user in particular, as v9fs keeps it for the superblock.
     _superblock: Fid,
     handles: RwLock<HashMap<u64, Arc<Handle>>>,
@@ -57,6 +62,9 @@ impl Volume {
             aname: options.aname.clone(),
             nodes: Nodes::new(attr),
             invalidator: Invalidator::default(),
+            locks: Locks::default(),
+            ids: Ids::of_this_process(),
+            host_name: rustix::system::uname().nodename().to_bytes().to_vec(),
             _superblock: fid,
             handles: RwLock::default(),
             next_handle: AtomicU64::new(1),
@@ -71,10 +79,15 @@ impl Volume {
         &self.client
     }
 
-    /// The largest read or write that the kernel should send: one Tread or Twrite, in whole pages.
+    /// The largest read or write that the kernel should send: room for two Treads or Twrites of what a server's
+    /// iounit usually allows, in whole pages. Larger than one, so that the single Tread of an O_NONBLOCK read
+    /// comes back short of what the kernel asked for, and the kernel asks no further.
     pub fn io_pages_bytes(&self) -> u32 {
+        /// Most that FUSE allows without privileges (`fs.fuse.max_pages_limit`).
+        const MOST: u32 = 1 << 20;
         let page = rustix::param::page_size() as u32;
-        (self.client.io_size(0) / page).max(1) * page
+        let one = (self.client.io_size(0) / page).max(1) * page;
+        (2 * one).min(MOST / page * page)
     }
 
     /// Starts what tells the kernel to drop cached pages.
@@ -107,7 +120,8 @@ impl Volume {
     /// Keeps an open file and gives its number for the kernel.
     pub fn keep(&self, handle: Handle) -> (u64, FopenFlags) {
         let flags = handle.fopen;
-        let handle = Arc::new(handle);
+        let number = self.next_handle.fetch_add(1, Ordering::Relaxed);
+        let handle = Arc::new(handle.numbered(number));
         handle
             .node
             .state()
@@ -116,7 +130,6 @@ impl Volume {
         if handle.is_cached() {
             self.invalidator.cached(&handle.node);
         }
-        let number = self.next_handle.fetch_add(1, Ordering::Relaxed);
         self.handles
             .write()
             .unwrap_or_else(PoisonError::into_inner)
@@ -142,6 +155,7 @@ impl Volume {
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&number);
         let Some(handle) = handle else { return };
+        self.release_locks(&handle);
         if handle.is_cached() {
             self.invalidator.uncached(&handle.node);
         }

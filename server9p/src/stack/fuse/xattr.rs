@@ -50,7 +50,6 @@ impl Volume {
         uid: u32,
     ) -> Outcome<Xattr> {
         match handler(name)? {
-            Handler::Acl if node.kind == FileType::Symlink => Err(Errno::EOPNOTSUPP),
             Handler::Acl => Err(Errno::ENODATA),
             Handler::Server => self.read_xattr(node, name, size, uid),
         }
@@ -72,18 +71,19 @@ impl Volume {
             return Err(Errno::ERANGE);
         }
         let mut value = Vec::new();
-        while (value.len() as u64) < length {
-            let mut part = Vec::new();
-            let count = (length - value.len() as u64) as u32;
-            let got = self
+        let mut got = 0;
+        while (got as u64) < length {
+            let count = (length - got as u64) as u32;
+            match self
                 .client
-                .read(&value_fid, value.len() as u64, count, &mut part)
-                .map_err(errno)?;
-            if got == 0 {
-                break;
+                .read(&value_fid, got as u64, count, &mut value, got)
+                .map_err(errno)?
+            {
+                0 => break,
+                more => got += more,
             }
-            value.extend_from_slice(&part[..got]);
         }
+        value.truncate(got);
         Ok(Xattr::Value(value))
     }
 
@@ -96,7 +96,9 @@ impl Volume {
         flags: u32,
         uid: u32,
     ) -> Outcome<()> {
-        handler(name)?;
+        if let (Handler::Acl, FileType::Symlink) = (handler(name)?, node.kind) {
+            return Err(Errno::EOPNOTSUPP);
+        }
         let fid = self.clone_fid(node, uid)?;
         self.client
             .xattrcreate(&fid, name, value.len() as u64, flags)
