@@ -37,7 +37,7 @@ impl Map {
         flags: i32,
         offset: u64,
     ) -> CaseOutcome<Self> {
-        Map::map(fd, name, len, prot, flags, offset).call("mmap", args(name, prot, flags))
+        Map::place(fd, name, len, prot, flags, offset).call("mmap", args(name, prot, flags))
     }
 
     /// As [`Map::new`], for a mapping that may or must be refused.
@@ -48,10 +48,10 @@ impl Map {
         prot: i32,
         flags: i32,
     ) -> Result<Self, Errno> {
-        Map::map(fd, name, len, prot, flags, 0)
+        Map::place(fd, name, len, prot, flags, 0)
     }
 
-    fn map(
+    fn place(
         fd: &OwnedFd,
         name: &str,
         len: usize,

@@ -78,14 +78,14 @@ submit!(
 fn omit(_: &mut Ctx) -> CaseOutcome {
     write("data", b"x")?;
     set("data", at(PAST, 1), at(PAST, 2))?;
-    set("data", at(PAST + 5, 5), at(0, UTIME_OMIT as i64))?;
+    set("data", at(PAST + 5, 5), at(0, UTIME_OMIT))?;
     expect(
         "utimensat",
         "both times",
         (atime("data")?, mtime("data")?),
         ((PAST + 5, 5), (PAST, 2)),
     )?;
-    set("data", at(0, UTIME_OMIT as i64), at(PAST + 7, 7))?;
+    set("data", at(0, UTIME_OMIT), at(PAST + 7, 7))?;
     expect(
         "utimensat",
         "both times",
@@ -107,7 +107,7 @@ submit!(
 fn now(_: &mut Ctx) -> CaseOutcome {
     write("data", b"x")?;
     set("data", at(PAST, 0), at(PAST, 0))?;
-    set("data", at(PAST + 3, 3), at(0, UTIME_NOW as i64))?;
+    set("data", at(PAST + 3, 3), at(0, UTIME_NOW))?;
     expect(
         "utimensat",
         "the access time",
@@ -452,7 +452,7 @@ fn owner_alone(_: &mut Ctx) -> CaseOutcome {
             "data, by another user",
             Errno::EPERM,
         )?;
-        set("data", at(0, UTIME_NOW as i64), at(0, UTIME_NOW as i64))
+        set("data", at(0, UTIME_NOW), at(0, UTIME_NOW))
     })?;
     ensure(
         "utimensat",
