@@ -28,6 +28,8 @@ pub enum Need {
     HostRoot,
     /// A kernel that can do io_uring and allows it.
     IoUring,
+    /// Loop devices.
+    LoopDevice,
     /// The right to mount, in a mount namespace of the case's own.
     Mount,
 }
@@ -49,6 +51,9 @@ impl Need {
                     .into(),
             ),
             Need::IoUring => io_uring_refusal(),
+            Need::LoopDevice => fs::File::open("/dev/loop-control")
+                .err()
+                .map(|error| format!("needs loop devices, and /dev/loop-control says: {error}")),
             Need::Mount => process::fork(|_| {
                 // Only the child leaves the mount namespace; nothing that it does is seen outside.
                 let mut flags = rustix::thread::UnshareFlags::NEWNS;
