@@ -10,6 +10,7 @@ pub mod network;
 pub mod root;
 
 use std::{
+    env,
     net::{Ipv4Addr, SocketAddrV4, TcpStream},
     path::PathBuf,
     process::ExitCode,
@@ -68,6 +69,7 @@ pub fn main() -> ExitCode {
 }
 
 fn serve() -> Result<(), String> {
+    forget_parameters();
     root::mount_system()?;
     network::up(GUEST)?;
     let address = SocketAddrV4::new(HOST, PORT_AGENT);
@@ -76,4 +78,15 @@ fn serve() -> Result<(), String> {
     link.set_nodelay(true)
         .map_err(|err| format!("the link cannot be set up: {err}"))?;
     agent::serve_guest(link, GuestGround::new).map_err(|err| format!("the link failed: {err}"))
+}
+
+/// A kernel puts those of its parameters that it does not know into its first process's environment; commands
+/// must not see them.
+fn forget_parameters() {
+    for (name, _) in env::vars_os() {
+        if name != "HOME" && name != "TERM" {
+            // SAFETY: this process has one thread.
+            unsafe { env::remove_var(name) };
+        }
+    }
 }

@@ -1,13 +1,20 @@
 //! A guest's network: the loopback, and one link to our process.
 
 use std::{
-    io,
+    fs, io,
     net::Ipv4Addr,
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
 };
 
 /// Name of the interface that UML's vector driver makes.
 const LINK: &str = "vec0";
+
+/// Buffers for a whole message of the largest msize: Linux counts the frames' buffers rather than the bytes in
+/// them, so that its usual ones hold two of our large frames, and then every message waits for timers.
+const BUFFERS: [(&str, &str); 2] = [
+    ("/proc/sys/net/ipv4/tcp_rmem", "4096 4194304 16777216"),
+    ("/proc/sys/net/ipv4/tcp_wmem", "4096 4194304 16777216"),
+];
 
 /// Brings up the loopback, and the link with this address and a /24 around it.
 ///
@@ -31,7 +38,11 @@ pub fn up(address: Ipv4Addr) -> Result<(), String> {
     let mask = Ipv4Addr::new(255, 255, 255, 0);
     set_address(&socket, LINK, libc::SIOCSIFADDR, address).map_err(failed(LINK))?;
     set_address(&socket, LINK, libc::SIOCSIFNETMASK, mask).map_err(failed(LINK))?;
-    raise(&socket, LINK).map_err(failed(LINK))
+    raise(&socket, LINK).map_err(failed(LINK))?;
+    for (sizes, bytes) in BUFFERS {
+        fs::write(sizes, bytes).map_err(|err| format!("{sizes} cannot be set: {err}"))?;
+    }
+    Ok(())
 }
 
 fn request(name: &str) -> libc::ifreq {

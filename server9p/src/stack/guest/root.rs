@@ -23,9 +23,20 @@ pub struct Root {
     pub mode: u32,
     /// Size of what can be written, as tmpfs's `size=` takes it.
     pub size: String,
-    /// Whether hosts have names, `localhost` among them.
-    pub host_names: bool,
+    /// Whether there is more that the VM runtime does: an empty `/tmp`, and only its own names of hosts.
+    pub runtime: bool,
 }
+
+/// What the runtime's init writes, to an image whose own file is empty, as those of containers are.
+const HOSTS: &str = "127.0.0.1\tlocalhost
+::1\tip6-localhost ip6-loopback
+fe00::0\tip6-localnet
+ff00::0\tip6-mcastprefix
+ff02::1\tip6-allnodes
+ff02::2\tip6-allrouters
+";
+/// Likewise; nobody answers there.
+const NAMESERVERS: &str = "nameserver 1.1.1.1\nnameserver 8.8.8.8\n";
 
 impl Root {
     /// As the VM runtime has it (`runtime/init-container/src/init.c`).
@@ -33,7 +44,7 @@ impl Root {
         Root {
             mode: 0o700,
             size: "128M".into(),
-            host_names: false,
+            runtime: true,
         }
     }
 
@@ -42,7 +53,7 @@ impl Root {
         Root {
             mode: 0o755,
             size: "50%".into(),
-            host_names: true,
+            runtime: false,
         }
     }
 }
@@ -120,11 +131,12 @@ impl Root {
             .map_err(|err| step("moving", err.into()))?;
         chroot(".").map_err(|err| step("chroot", err.into()))?;
         chdir("/").map_err(|err| step("entering /", err.into()))?;
-        if !self.host_names {
-            for file in ["/etc/hosts", "/etc/resolv.conf"] {
+        if self.runtime {
+            make("tmpfs", "/tmp", "tmpfs", "mode=0777")?;
+            for (file, text) in [("/etc/hosts", HOSTS), ("/etc/resolv.conf", NAMESERVERS)] {
                 // A symbolic link to what the host's network manager writes, on many systems.
                 let _ = fs::remove_file(file);
-                fs::write(file, "").map_err(|err| step(file, err))?;
+                fs::write(file, text).map_err(|err| step(file, err))?;
             }
         }
         Ok(())
