@@ -74,6 +74,22 @@ pub fn relative<'a>(name: &'a Path, base: &Path) -> &'a Path {
         .unwrap_or(name)
 }
 
+/// Replaces the random part of temporary files' names, `etilqs_3708c8ee8c5c6c36`: evidence is compared.
+pub fn without_random_names(args: &str) -> String {
+    let mut text = String::with_capacity(args.len());
+    let mut rest = args;
+    while let Some(start) = rest.find(|c: char| c.is_ascii_hexdigit()) {
+        let tail = &rest[start..];
+        let length = tail
+            .find(|c: char| !c.is_ascii_hexdigit())
+            .unwrap_or(tail.len());
+        text.push_str(&rest[..start]);
+        text.push_str(if length >= 12 { "*" } else { &tail[..length] });
+        rest = &tail[length..];
+    }
+    text + rest
+}
+
 /// Each call once, oldest first, and at most `most` of them.
 pub fn distinct(calls: Vec<FailedCall>, most: usize) -> Vec<FailedCall> {
     let mut seen = HashSet::new();
@@ -89,4 +105,35 @@ pub fn distinct(calls: Vec<FailedCall>, most: usize) -> Vec<FailedCall> {
 pub fn decisive(calls: &[FailedCall]) -> Option<&FailedCall> {
     let gave_up = calls.iter().rev().find(|call| call.gave_up.is_some());
     gave_up.or_else(|| calls.iter().rev().find(|call| !call.is_ordinary()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn random_names_look_the_same() {
+        assert_eq!(
+            without_random_names("etilqs_3708c8ee8c5c6c36 (deleted), 0"),
+            "etilqs_* (deleted), 0"
+        );
+        assert_eq!(without_random_names("db-shm, 32768"), "db-shm, 32768");
+    }
+
+    #[test]
+    fn the_call_that_was_given_up_on_decides() {
+        let call = |call: &str, errno: &str, gave_up: Option<&str>| FailedCall {
+            call: call.to_owned(),
+            args: String::new(),
+            errno: errno.to_owned(),
+            gave_up: gave_up.map(str::to_owned),
+        };
+        let mut calls = vec![call("mmap", "EINVAL", None), call("stat", "ENOENT", None)];
+        assert_eq!(decisive(&calls).unwrap().call, "mmap");
+        calls.insert(
+            0,
+            call("ftruncate", "ENOENT", Some("SQLITE_IOERR_TRUNCATE")),
+        );
+        assert_eq!(decisive(&calls).unwrap().call, "ftruncate");
+    }
 }

@@ -110,7 +110,7 @@ fn observe(arguments: &Arguments) -> Result<Observation, String> {
     let mut observation = run.judge(&first.ran, &first.scratch);
     let failed = matches!(observation.outcome, Outcome::Error | Outcome::Signal);
     let traceable = arguments.side == Side::Volume && variant.builtin.is_none() && remedy.is_none();
-    if failed && traceable && first.ran.duration < case.limit() / 4 {
+    if failed && traceable {
         run.trace(&mut observation);
     }
     Ok(observation)
@@ -250,7 +250,7 @@ impl Run<'_> {
             signal: ran.signal().map(|signal| signal.as_str().to_owned()),
             detail,
             facts: facts(ran),
-            failed_calls: texts(ran.calls.clone()),
+            failed_calls: texts(ran.calls.clone(), Some(scratch.path())),
             duration_ms: ran.duration.as_secs_f64() * 1e3,
         }
     }
@@ -297,10 +297,9 @@ impl Run<'_> {
         let traced = |dir: &Path| -> io::Result<(Observation, Vec<FailedCall>)> {
             fs::create_dir(dir)?;
             let done = self.script(dir, limit, Some("trace"))?;
-            let places = [(dir, ""), (done.scratch.path(), "$SCRATCH/")];
             Ok((
                 self.judge(&done.ran, &done.scratch),
-                strace::parse(&done.trace, &places),
+                strace::parse(&done.trace, dir),
             ))
         };
         let both = tempfile::Builder::new()
@@ -322,7 +321,7 @@ impl Run<'_> {
                     observation.call = Some(call.call.clone());
                     observation.errno = Some(call.errno.clone());
                 }
-                observation.failed_calls = texts(calls);
+                observation.failed_calls = texts(calls, None);
             }
             Err(error) => {
                 observation.detail.push_str(&format!(
@@ -348,7 +347,20 @@ fn own_program() -> io::Result<PathBuf> {
     })
 }
 
-fn texts(calls: Vec<FailedCall>) -> Vec<String> {
+fn texts(calls: Vec<FailedCall>, scratch: Option<&Path>) -> Vec<String> {
+    let plain = |call: FailedCall| {
+        let args = match scratch {
+            Some(scratch) => call
+                .args
+                .replace(&scratch.display().to_string(), "$SCRATCH"),
+            None => call.args,
+        };
+        FailedCall {
+            args: calls::without_random_names(&args),
+            ..call
+        }
+    };
+    let calls = calls.into_iter().map(plain).collect();
     calls::distinct(calls, KEPT_CALLS)
         .iter()
         .map(FailedCall::to_string)

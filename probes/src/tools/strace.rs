@@ -5,7 +5,7 @@
 
 use std::{collections::HashSet, ffi::OsString, path::Path};
 
-use super::calls::FailedCall;
+use super::calls::{FailedCall, without_random_names};
 
 /// The words that a command is put behind to be traced into `trace`.
 pub fn command(trace: &Path) -> Vec<OsString> {
@@ -17,11 +17,13 @@ pub fn command(trace: &Path) -> Vec<OsString> {
     words
 }
 
-/// Reads a trace. `places` are directories with the words to write in their stead.
-pub fn parse(trace: &str, places: &[(&Path, &str)]) -> Vec<FailedCall> {
+/// Reads a trace: the failing calls that concern files below `dir`, whose names become relative to it.
+///
+/// What fails on pipes, sockets and the system's own files says nothing of the volume.
+pub fn parse(trace: &str, dir: &Path) -> Vec<FailedCall> {
     trace
         .lines()
-        .filter_map(|line| parse_line(line, places))
+        .filter_map(|line| parse_line(line, &dir.display().to_string()))
         .collect()
 }
 
@@ -35,54 +37,49 @@ pub fn only_on_volume(volume: Vec<FailedCall>, native: &[FailedCall]) -> Vec<Fai
 }
 
 /// `12 mmap(NULL, 32768, PROT_READ|PROT_WRITE, MAP_SHARED, 4</d/db-shm>, 0) = -1 EINVAL (Invalid argument)`
-fn parse_line(line: &str, places: &[(&Path, &str)]) -> Option<FailedCall> {
+fn parse_line(line: &str, dir: &str) -> Option<FailedCall> {
     let line = line
         .trim_start_matches(|c: char| c.is_ascii_digit())
         .trim_start();
     let (call, rest) = line.split_once('(')?;
-    let (args, end) = rest.rsplit_once(") = -1 ").or_else(|| {
-        // strace fills up with blanks before the equals sign of a short call.
-        let (args, end) = rest.rsplit_once(" = -1 ")?;
-        Some((args.trim_end().strip_suffix(')')?, end))
-    })?;
-    let errno = end.split_whitespace().next()?.to_owned();
-    let mut args = args.to_owned();
-    for (place, word) in places {
-        args = args.replace(&format!("{}/", place.display()), word);
-        args = args.replace(&place.display().to_string(), word.trim_end_matches('/'));
+    // strace fills up with blanks before the equals sign of a short call.
+    let (args, end) = rest.rsplit_once(" = -1 ")?;
+    let args = args.trim_end().strip_suffix(')')?;
+    // Processes that the script starts work in its directory, so a relative name is one below it.
+    let relative_name = args.starts_with('"') && !args.starts_with("\"/");
+    if !args.contains(dir) && !relative_name {
+        return None;
     }
-    let file = descriptor(&args);
+    let args = args.replace(&format!("{dir}/"), "").replace(dir, ".");
+    let errno = end.split_whitespace().next()?.to_owned();
     Some(FailedCall {
         call: call.to_owned(),
-        args: without_numbers(&args, file.is_some()),
+        args: without_random_names(&without_numbers(&args)),
         errno,
         gave_up: None,
     })
 }
 
-/// The name that `-y` writes after a descriptor.
-fn descriptor(args: &str) -> Option<&str> {
-    let (_, rest) = args.split_once('<')?;
-    rest.split_once('>').map(|(name, _)| name)
-}
-
 /// `4<db-shm>` becomes `db-shm`, and an address becomes `ADDRESS`: their numbers differ from run to run.
-fn without_numbers(args: &str, descriptors: bool) -> String {
+fn without_numbers(args: &str) -> String {
     let pieces = args.split(", ").map(|piece| {
-        if piece.starts_with("0x") && piece[2..].chars().all(|c| c.is_ascii_hexdigit()) {
+        if piece
+            .strip_prefix("0x")
+            .is_some_and(|rest| rest.chars().all(|c| c.is_ascii_hexdigit()))
+        {
             return "ADDRESS".to_owned();
         }
-        if descriptors && let Some((number, name)) = piece.split_once('<') {
-            let plain = number.chars().all(|c| c.is_ascii_digit()) || number == "AT_FDCWD";
-            if plain && let Some(name) = name.strip_suffix('>') {
-                return if number == "AT_FDCWD" {
-                    number.to_owned()
-                } else {
-                    name.to_owned()
-                };
+        match piece.split_once('<') {
+            Some(("AT_FDCWD", _)) => "AT_FDCWD".to_owned(),
+            Some((number, name)) if number.chars().all(|c| c.is_ascii_digit()) => {
+                // The name of a file that has none any more is followed by `(deleted)`.
+                name.replacen('>', " ", 1)
+                    .replace("  ", " ")
+                    .trim_end()
+                    .to_owned()
             }
+            _ => piece.to_owned(),
         }
-        piece.to_owned()
     });
     pieces.collect::<Vec<_>>().join(", ")
 }
@@ -94,18 +91,33 @@ mod tests {
     #[test]
     fn reads_a_failing_call_of_a_traced_child() {
         let line = "812   mmap(NULL, 32768, PROT_READ|PROT_WRITE, MAP_SHARED, 4</v/c1/db-shm>, 0) = -1 EINVAL (Invalid argument)";
-        let calls = parse(line, &[(Path::new("/v/c1"), "")]);
+        let calls = parse(line, Path::new("/v/c1"));
         assert_eq!(
             calls[0].to_string(),
             "mmap(NULL, 32768, PROT_READ|PROT_WRITE, MAP_SHARED, db-shm, 0) = EINVAL"
         );
         let call = parse_line(
             "7 fchown(3</v/a>, 5, 5)          = -1 EPERM (Operation not permitted)",
-            &[],
+            "/v",
         )
         .unwrap();
-        assert_eq!(call.to_string(), "fchown(/v/a, 5, 5) = EPERM");
-        assert!(parse_line("+++ exited with 1 +++", &[]).is_none());
+        assert_eq!(call.to_string(), "fchown(a, 5, 5) = EPERM");
+        let call = parse_line(
+            "7 ftruncate(3</v/a>(deleted), 0) = -1 ENOENT (No such file or directory)",
+            "/v",
+        )
+        .unwrap();
+        assert_eq!(call.to_string(), "ftruncate(a (deleted), 0) = ENOENT");
+        let call = parse_line("unlink(\"a\") = -1 EPERM (Operation not permitted)", "/v").unwrap();
+        assert_eq!(call.to_string(), "unlink(\"a\") = EPERM");
+        assert!(parse_line("+++ exited with 1 +++", "/v").is_none());
+        assert!(
+            parse_line(
+                "7 lseek(0<pipe:[9]>, -1, SEEK_CUR) = -1 ESPIPE (Illegal seek)",
+                "/v"
+            )
+            .is_none()
+        );
     }
 
     #[test]
