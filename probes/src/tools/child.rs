@@ -293,7 +293,7 @@ impl Run<'_> {
                 .push_str(" (strace would show the call that failed: apt-get install -y strace)");
             return;
         }
-        let limit = self.case.limit() / 2;
+        let limit = self.case.limit();
         let traced = |dir: &Path| -> io::Result<(Observation, Vec<FailedCall>)> {
             fs::create_dir(dir)?;
             let done = self.script(dir, limit, Some("trace"))?;
@@ -312,12 +312,18 @@ impl Run<'_> {
             });
         match both {
             Ok((again, calls)) => {
-                if again.outcome == Outcome::Ok {
-                    observation
-                        .detail
-                        .push_str(" (it passed when it was run again under strace)");
-                }
-                if let Some(call) = calls.last() {
+                let remark = match again.outcome {
+                    Outcome::Ok => " (it passed when it was run again under strace)",
+                    Outcome::Timeout => {
+                        " (under strace it did not get to its end within its limit)"
+                    }
+                    Outcome::Error | Outcome::Signal | Outcome::NotRun => "",
+                };
+                observation.detail.push_str(remark);
+                // Only a run that came to the same end can tell which call led there.
+                if again.outcome == observation.outcome
+                    && let Some(call) = calls.last()
+                {
                     observation.call = Some(call.call.clone());
                     observation.errno = Some(call.errno.clone());
                 }

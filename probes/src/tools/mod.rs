@@ -215,8 +215,8 @@ fn plan(recipe: &Recipe, source: &OsStr, variant: &Variant, case: &Case) -> Plan
         id,
         kind: CaseKind::Tool,
         title: case.title.clone(),
-        // The child itself keeps the script's limit; a failing script may be traced twice, each for half of it.
-        limit: case.limit() * 2 + Duration::from_secs(15),
+        // The child itself keeps the script's limit; a failing script may be run twice more, under strace.
+        limit: case.limit() * 3 + Duration::from_secs(15),
         child_args: arguments.into(),
         alone: false,
         remedies: remedies.collect(),

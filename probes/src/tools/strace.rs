@@ -27,12 +27,27 @@ pub fn parse(trace: &str, dir: &Path) -> Vec<FailedCall> {
         .collect()
 }
 
-/// The calls of `volume` that did not fail natively, and that are no ordinary failures.
+/// The calls of `volume` that did not fail natively, and that are no ordinary failures. Sizes and offsets may differ
+/// without a reason worth telling, so they are not compared.
 pub fn only_on_volume(volume: Vec<FailedCall>, native: &[FailedCall]) -> Vec<FailedCall> {
-    let usual: HashSet<&FailedCall> = native.iter().collect();
+    let key = |call: &FailedCall| {
+        let number = |piece: &&str| {
+            piece
+                .trim_start_matches('-')
+                .chars()
+                .all(|c| c.is_ascii_digit())
+        };
+        let args: Vec<&str> = call
+            .args
+            .split(", ")
+            .filter(|piece| !number(piece))
+            .collect();
+        (call.call.clone(), args.join(", "), call.errno.clone())
+    };
+    let usual: HashSet<_> = native.iter().map(key).collect();
     volume
         .into_iter()
-        .filter(|call| !usual.contains(call) && !call.is_ordinary())
+        .filter(|call| !usual.contains(&key(call)) && !call.is_ordinary())
         .collect()
 }
 
@@ -45,9 +60,14 @@ fn parse_line(line: &str, dir: &str) -> Option<FailedCall> {
     // strace fills up with blanks before the equals sign of a short call.
     let (args, end) = rest.rsplit_once(" = -1 ")?;
     let args = args.trim_end().strip_suffix(')')?;
-    // Processes that the script starts work in its directory, so a relative name is one below it.
-    let relative_name = args.starts_with('"') && !args.starts_with("\"/");
-    if !args.contains(dir) && !relative_name {
+    // Processes that the script starts work in its directory, so a relative name is one below it; the directory
+    // that an absolute name is *not* looked up in says nothing.
+    let named = args
+        .strip_prefix("AT_FDCWD<")
+        .and_then(|rest| rest.split_once(">, "))
+        .map_or(args, |(_, rest)| rest);
+    let relative_name = named.starts_with('"') && !named.starts_with("\"/");
+    if !named.contains(dir) && !relative_name {
         return None;
     }
     let args = args.replace(&format!("{dir}/"), "").replace(dir, ".");
@@ -110,6 +130,14 @@ mod tests {
         assert_eq!(call.to_string(), "ftruncate(a (deleted), 0) = ENOENT");
         let call = parse_line("unlink(\"a\") = -1 EPERM (Operation not permitted)", "/v").unwrap();
         assert_eq!(call.to_string(), "unlink(\"a\") = EPERM");
+        let outside =
+            "7 openat(AT_FDCWD</v>, \"/root/.rc\", O_RDONLY) = -1 EACCES (Permission denied)";
+        assert!(parse_line(outside, "/v").is_none());
+        let inside = outside.replace("/root/.rc", "a");
+        assert_eq!(
+            parse_line(&inside, "/v").unwrap().to_string(),
+            "openat(AT_FDCWD, \"a\", O_RDONLY) = EACCES"
+        );
         assert!(parse_line("+++ exited with 1 +++", "/v").is_none());
         assert!(
             parse_line(
@@ -129,12 +157,25 @@ mod tests {
             gave_up: None,
         };
         let volume = vec![
+            FailedCall {
+                args: "a, -4096".to_owned(),
+                ..call("lseek", "EINVAL")
+            },
             call("ioctl", "EINVAL"),
             call("mmap", "EINVAL"),
             call("openat", "ENOENT"),
         ];
         assert_eq!(
-            only_on_volume(volume, &[call("ioctl", "EINVAL")]),
+            only_on_volume(
+                volume,
+                &[
+                    call("ioctl", "EINVAL"),
+                    FailedCall {
+                        args: "a, -8192".to_owned(),
+                        ..call("lseek", "EINVAL")
+                    }
+                ]
+            ),
             [call("mmap", "EINVAL")]
         );
     }
