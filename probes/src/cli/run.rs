@@ -6,6 +6,7 @@ use clap::Args;
 use probes::{
     case::PlannedCase,
     catalogue::Catalogue,
+    explain,
     runner::{
         cancel::Cancel,
         clock,
@@ -134,7 +135,7 @@ impl Run {
             &up.volume,
             &other,
             self.options(),
-            |_| None,
+            explain::diagnose,
             &cancel,
         );
         let mut worst = Exit::Completed;
