@@ -15,6 +15,8 @@ fn all_cases_hold_in(parent: &Path) {
             .args(&case.child_args)
             .args(["--side", "native", "--dir"])
             .arg(dir.path())
+            // Natively the host's view of the directory is the directory.
+            .env(probes::ops::needs::HOST_DIR, dir.path())
             .output()
             .expect("the case's child starts");
         let last = output

@@ -3,13 +3,16 @@
 //! A need is detected inside the child that runs the case, because a volume's world (a user namespace, a
 //! guest) can lack what the host has.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use rustix::process::{Gid, Uid, geteuid};
 use serde::Serialize;
 
 use super::process;
 
+/// The variable of the child's environment that names the case's directory as the host sees it, where the
+/// child's world reaches that.
+pub const HOST_DIR: &str = "PROBE9P_HOST_DIR";
 /// The uid and gid that stand for "somebody else" in cases. Not nobody's: a server that runs as nobody may
 /// give a file to itself, so that a chown to nobody says nothing.
 pub const OTHER: u32 = 54321;
@@ -28,6 +31,8 @@ pub enum Need {
     HostRoot,
     /// A kernel that can do io_uring and allows it.
     IoUring,
+    /// The same directory as the host sees it, without the volume's client between.
+    HostView,
     /// Loop devices.
     LoopDevice,
     /// The right to mount, in a mount namespace of the case's own.
@@ -51,6 +56,13 @@ impl Need {
                     .into(),
             ),
             Need::IoUring => io_uring_refusal(),
+            Need::HostView => std::env::var_os(HOST_DIR)
+                .is_none_or(|dir| !Path::new(&dir).is_dir())
+                .then(|| {
+                    "needs the host's view of the volume, which neither a guest nor a volume that was \
+                     mounted already has: run it with --client fuse"
+                        .into()
+                }),
             Need::LoopDevice => fs::File::open("/dev/loop-control")
                 .err()
                 .map(|error| format!("needs loop devices, and /dev/loop-control says: {error}")),

@@ -16,6 +16,8 @@ use nix::sys::signal::Signal;
 use results::{Observation, Outcome};
 use server9p::stack::{CommandSpec, Ended, Finished, SELF, StackError, World};
 
+use crate::ops::needs::HOST_DIR;
+
 /// A place where cases run: a world, and a directory in it for their fresh directories.
 pub struct Side {
     /// As the child is told: `native` or `volume`.
@@ -69,7 +71,12 @@ impl Side {
             "--dir".into(),
             there.clone().into(),
         ]);
-        let finished = self.world.run(&CommandSpec::new(argv, there).limit(limit));
+        let mut command = CommandSpec::new(argv, there).limit(limit);
+        // A world on this host's own kernel reaches the directory behind the volume's client as well.
+        if matches!(self.world.mounted().client.as_str(), "fuse" | "kernel") {
+            command = command.env(HOST_DIR, &here);
+        }
+        let finished = self.world.run(&command);
         // What cannot be removed now goes with the run's directory; a volume that hangs is not touched.
         let hangs = matches!(
             &finished,
