@@ -11,14 +11,14 @@ use std::{
     sync::Mutex,
 };
 
-use rs9p::{MsgType, QIdType};
+use rs9p::{MsgType, QId};
 use rustix::{
     fs::{FileType, RawDir, SeekFrom, seek},
     io::Errno,
 };
 
 use super::{Export, Fid, Qids, Result, fid::State};
-use crate::wire::{READ_HEADER, Reply};
+use crate::wire::{READ_HEADER, Reply, push_entry};
 
 /// Bytes of directory that are read from the host at once.
 const BATCH: usize = 32 << 10;
@@ -85,13 +85,13 @@ impl Export {
                 };
                 let next = entry.next_entry_cookie();
                 let kind = entry.file_type();
-                push_entry(
-                    &mut frame,
-                    self.entry_qid(dir.device, inode, kind),
-                    next,
-                    kind,
-                    name,
-                );
+                let (typ, path) = self.entry_qid(dir.device, inode, kind);
+                let qid = QId {
+                    typ,
+                    version: 0,
+                    path,
+                };
+                push_entry(&mut frame, qid, next, d_type(kind), name);
                 last = Some(next);
                 // The batch holds what one system call gave; asking on would make another within this loop.
                 if entries.is_buffer_empty() {
@@ -122,23 +122,10 @@ impl Export {
     }
 }
 
-fn push_entry(
-    frame: &mut Vec<u8>,
-    (typ, path): (QIdType, u64),
-    next: u64,
-    kind: FileType,
-    name: &[u8],
-) {
-    frame.push(typ.bits());
-    frame.extend_from_slice(&0u32.to_le_bytes());
-    frame.extend_from_slice(&path.to_le_bytes());
-    frame.extend_from_slice(&next.to_le_bytes());
-    // DT_ values are the type bits of a mode; unknown is 0.
-    frame.push(if kind == FileType::Unknown {
-        0
-    } else {
-        (kind.as_raw_mode() >> 12) as u8
-    });
-    frame.extend_from_slice(&(name.len() as u16).to_le_bytes());
-    frame.extend_from_slice(name);
+/// DT_ values are the type bits of a mode; unknown is 0.
+fn d_type(kind: FileType) -> u8 {
+    match kind {
+        FileType::Unknown => 0,
+        kind => (kind.as_raw_mode() >> 12) as u8,
+    }
 }

@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
     io::unix::AsyncFd,
     signal::unix::{SignalKind, signal},
@@ -96,6 +97,8 @@ pub fn serve(options: ServeOptions) -> Result<(), ServeError> {
     if let Some(user) = user {
         user.become_it()?;
     }
+    // Fids may hold a descriptor each; QEMU, which has to live within the soft limit, closes and reopens instead.
+    let _ = raise_descriptor_limit();
     let export = Export::open(&options.dir, options.profile, options.read_only)?;
     let shared = Shared::new(export, options.limits, trace);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -122,6 +125,8 @@ pub fn serve_connection(
     if let Some(user) = options.run_as {
         user.become_it()?;
     }
+    // Fids may hold a descriptor each; QEMU, which has to live within the soft limit, closes and reopens instead.
+    let _ = raise_descriptor_limit();
     let export = Export::open(&options.dir, options.profile, options.read_only)?;
     let shared = Shared::new(export, options.limits, trace);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -137,6 +142,12 @@ pub fn serve_connection(
     })?;
     runtime.shutdown_timeout(SHUTDOWN);
     Ok(())
+}
+
+/// Allows this process as many descriptors as it may have.
+fn raise_descriptor_limit() -> nix::Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
 }
 
 async fn accept(bound: Vec<Bound>, shared: Arc<Shared>) -> io::Result<()> {

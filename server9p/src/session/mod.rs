@@ -190,6 +190,8 @@ impl Session {
         body: Vec<u8>,
         permit: Option<OwnedSemaphorePermit>,
     ) {
+        // What follows may wait, also for what held replies would give back when they leave.
+        self.writer.uncork();
         match request.call {
             FCall::TVersion { msize, ref version } => {
                 self.reset().await;

@@ -5,7 +5,7 @@ use std::ops::Range;
 use num_traits::FromPrimitive;
 use rs9p::{DirEntry, DirEntryData, FCall, Msg, MsgType, QId, QIdType, serialize};
 
-use super::{HEADER, READ_HEADER, WRITE_HEADER, from_wire, layout};
+use super::{HEADER, READ_HEADER, WRITE_HEADER, from_wire, layout, to_wire};
 
 /// A request, decoded.
 #[derive(Debug)]
@@ -145,7 +145,38 @@ pub fn encode_request(tag: u16, call: FCall) -> Vec<u8> {
     encode(tag, call)
 }
 
+/// Adds one entry to the payload of an Rreaddir: qid[13] offset[8] type[1] name[s].
+pub fn push_entry(frame: &mut Vec<u8>, qid: QId, offset: u64, typ: u8, name: &[u8]) {
+    frame.push(qid.typ.bits());
+    frame.extend_from_slice(&qid.version.to_le_bytes());
+    frame.extend_from_slice(&qid.path.to_le_bytes());
+    frame.extend_from_slice(&offset.to_le_bytes());
+    frame.push(typ);
+    frame.extend_from_slice(&(name.len() as u16).to_le_bytes());
+    frame.extend_from_slice(name);
+}
+
 fn encode(tag: u16, call: FCall) -> Vec<u8> {
+    if let FCall::RReadDir { data } = &call {
+        // rs9p would write the names as it carries them.
+        let mut frame = vec![0; READ_HEADER];
+        for entry in data.data() {
+            push_entry(
+                &mut frame,
+                entry.qid,
+                entry.offset,
+                entry.typ,
+                &to_wire(&entry.name),
+            );
+        }
+        return encode_reply(
+            tag,
+            Reply::Payload {
+                kind: MsgType::RReadDir,
+                frame,
+            },
+        );
+    }
     let kind = MsgType::from(&call);
     let mut frame = vec![0; 4];
     serialize::write_msg(&mut frame, &Msg { tag, body: call })
@@ -183,7 +214,7 @@ pub fn decode_reply(frame: &[u8]) -> Option<(u16, FCall)> {
     Some((msg.tag, msg.body))
 }
 
-/// The entries of an Rreaddir: qid[13] offset[8] type[1] name[s] each.
+/// The entries of an Rreaddir, as [`push_entry`] makes them.
 fn entries(mut data: &[u8]) -> Option<Vec<DirEntry>> {
     let mut entries = Vec::new();
     while !data.is_empty() {

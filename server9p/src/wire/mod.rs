@@ -9,6 +9,7 @@ mod name;
 
 pub use codec::{
     DecodeError, Reply, Request, decode_reply, decode_request, encode_reply, encode_request,
+    push_entry,
 };
 pub use name::{from_wire, to_wire};
 
