@@ -61,7 +61,7 @@ fn colours_only_when_told_and_never_from_a_result() {
         Format::Table,
         Look {
             colour: true,
-            width: 100,
+            ..Look::default()
         },
         &events,
     );

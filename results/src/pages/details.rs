@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::matrix::{anchor, ids, needs_words, stacks_with_cases};
+use super::matrix::{anchor, families, needs_words, stacks_with_cases};
 use crate::{CaseResult, Report};
 
 /// A case and its findings.
@@ -45,14 +45,17 @@ pub(super) struct Tried {
 /// The cases that need words, in the order of the matrix.
 pub(super) fn of(reports: &[Report]) -> Vec<Detail> {
     let stacks = stacks_with_cases(reports);
-    let cases = ids(&stacks).into_iter().flat_map(|(_, _, cases)| cases);
+    let cases = families(&stacks)
+        .into_iter()
+        .flat_map(|family| family.cases);
     cases
         .filter_map(|case| {
             let mut findings: Vec<Finding> = Vec::new();
-            for (report, cases) in &stacks {
-                let Some(result) = cases.iter().find(|c| c.id == case.id && needs_words(c)) else {
+            for stack in &stacks {
+                let Some(result) = stack.get(&case.id).filter(|result| needs_words(result)) else {
                     continue;
                 };
+                let report = stack.report;
                 let stack = format!("{} ({})", report.stack.name(), super::matrix::about(report));
                 let found = finding(result);
                 match findings.iter_mut().find(|f| same(f, &found)) {

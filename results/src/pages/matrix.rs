@@ -4,9 +4,14 @@
 //! a run of the operations and a run of a tool complete each other, and where both have a case the later run's
 //! result is shown.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
-use crate::{CaseKind, CaseResult, Report, Verdict, report::count};
+use crate::{CaseKind, CaseResult, Report, Verdict, report::count, text::shorten};
+
+/// Columns of a note in a cell; the details have it in full.
+const NOTE: usize = 140;
 
 /// The whole matrix.
 #[derive(Serialize)]
@@ -42,6 +47,7 @@ pub(super) struct Count {
 #[derive(Serialize)]
 pub(super) struct Family {
     pub name: String,
+    pub anchor: String,
     /// `tool` or `operations`.
     pub kind: &'static str,
     /// For each column `3 of 4 work`, or nothing where none was run.
@@ -111,43 +117,78 @@ pub(super) fn about(report: &Report) -> String {
     )
 }
 
-/// The stacks that have cases, each with its cases: the latest result of each, in the order of the run.
-pub(super) fn stacks_with_cases(reports: &[Report]) -> Vec<(&Report, Vec<&CaseResult>)> {
-    by_stack(reports)
-        .into_iter()
-        .map(|group| {
-            let mut cases: Vec<&CaseResult> = Vec::new();
-            let mut seen = std::collections::BTreeSet::new();
-            for case in group.iter().flat_map(|r| &r.cases) {
-                if seen.insert(&case.id) {
-                    cases.push(case);
-                }
+/// A stack with its cases: the latest result of each, in the order of the run.
+pub(super) struct StackCases<'a> {
+    pub report: &'a Report,
+    pub cases: Vec<&'a CaseResult>,
+    by_id: BTreeMap<&'a str, &'a CaseResult>,
+}
+
+impl<'a> StackCases<'a> {
+    fn of(group: &[&'a Report]) -> Self {
+        let mut found = StackCases {
+            report: group[0],
+            cases: Vec::new(),
+            by_id: BTreeMap::new(),
+        };
+        for case in group.iter().flat_map(|report| &report.cases) {
+            if found.by_id.insert(&case.id, case).is_none() {
+                found.cases.push(case);
             }
-            (group[0], cases)
-        })
-        .filter(|(_, cases)| !cases.is_empty())
+        }
+        // The first of a group is the latest, and the last insertion the oldest.
+        found.by_id = found
+            .cases
+            .iter()
+            .map(|case| (case.id.as_str(), *case))
+            .collect();
+        found
+    }
+
+    /// The result of a case.
+    pub fn get(&self, id: &str) -> Option<&'a CaseResult> {
+        self.by_id.get(id).copied()
+    }
+}
+
+/// The stacks that have cases.
+pub(super) fn stacks_with_cases(reports: &[Report]) -> Vec<StackCases<'_>> {
+    let stacks = by_stack(reports);
+    stacks
+        .iter()
+        .map(|group| StackCases::of(group))
+        .filter(|stack| !stack.cases.is_empty())
         .collect()
 }
 
-/// The ids of all cases, tools before operations, families and cases in the order in which they first occur.
-pub(super) fn ids<'a>(
-    stacks: &[(&'a Report, Vec<&'a CaseResult>)],
-) -> Vec<(CaseKind, &'a str, Vec<&'a CaseResult>)> {
-    let mut families: Vec<(CaseKind, &str, Vec<&CaseResult>)> = Vec::new();
-    for case in stacks.iter().flat_map(|(_, cases)| cases) {
-        let family = family(&case.id);
-        let at = families
-            .iter()
-            .position(|(kind, name, _)| (*kind, *name) == (case.kind, family));
-        let at = at.unwrap_or_else(|| {
-            families.push((case.kind, family, Vec::new()));
+/// The cases of a family, each as the first stack that has it tells of it.
+pub(super) struct FamilyCases<'a> {
+    pub kind: CaseKind,
+    pub name: &'a str,
+    pub cases: Vec<&'a CaseResult>,
+}
+
+/// All cases by family: tools before operations, families and cases in the order in which they first occur.
+pub(super) fn families<'a>(stacks: &[StackCases<'a>]) -> Vec<FamilyCases<'a>> {
+    let mut families: Vec<FamilyCases<'a>> = Vec::new();
+    let mut places: BTreeMap<(CaseKind, &str), usize> = BTreeMap::new();
+    let mut seen = std::collections::BTreeSet::new();
+    for case in stacks.iter().flat_map(|stack| &stack.cases) {
+        if !seen.insert(&case.id) {
+            continue;
+        }
+        let name = family(&case.id);
+        let at = *places.entry((case.kind, name)).or_insert_with(|| {
+            families.push(FamilyCases {
+                kind: case.kind,
+                name,
+                cases: Vec::new(),
+            });
             families.len() - 1
         });
-        if families[at].2.iter().all(|c| c.id != case.id) {
-            families[at].2.push(case);
-        }
+        families[at].cases.push(case);
     }
-    families.sort_by_key(|(kind, ..)| *kind == CaseKind::Op);
+    families.sort_by_key(|family| family.kind == CaseKind::Op);
     families
 }
 
@@ -178,13 +219,13 @@ pub(super) fn needs_words(case: &CaseResult) -> bool {
 impl Matrix {
     pub(super) fn of(reports: &[Report]) -> Self {
         let stacks = stacks_with_cases(reports);
-        let families = ids(&stacks)
-            .into_iter()
-            .map(|(kind, name, cases)| family_of(kind, name, &cases, &stacks))
+        let families = families(&stacks)
+            .iter()
+            .map(|family| family_of(family, &stacks))
             .collect();
         let columns = stacks
             .iter()
-            .map(|(report, cases)| column(report, cases))
+            .map(|stack| column(stack.report, &stack.cases))
             .collect();
         Matrix { columns, families }
     }
@@ -209,19 +250,12 @@ fn column(report: &Report, cases: &[&CaseResult]) -> Column {
     }
 }
 
-fn family_of(
-    kind: CaseKind,
-    name: &str,
-    cases: &[&CaseResult],
-    stacks: &[(&Report, Vec<&CaseResult>)],
-) -> Family {
-    let rows: Vec<Row> = cases
+fn family_of(family: &FamilyCases<'_>, stacks: &[StackCases<'_>]) -> Family {
+    let rows: Vec<Row> = family
+        .cases
         .iter()
         .map(|case| {
-            let found: Vec<Option<&CaseResult>> = stacks
-                .iter()
-                .map(|(_, cases)| cases.iter().find(|c| c.id == case.id).copied())
-                .collect();
+            let found: Vec<_> = stacks.iter().map(|stack| stack.get(&case.id)).collect();
             Row {
                 id: case.id.clone(),
                 anchor: anchor(&case.id),
@@ -252,12 +286,13 @@ fn family_of(
             }
         })
         .collect();
-    let kind = match kind {
+    let kind = match family.kind {
         CaseKind::Tool => "tool",
         CaseKind::Op => "operations",
     };
     Family {
-        name: name.to_owned(),
+        name: family.name.to_owned(),
+        anchor: format!("family-{kind}-{}", anchor(family.name)),
         kind,
         summaries,
         rows,
@@ -268,7 +303,7 @@ fn cell(case: &CaseResult) -> Cell {
     Cell {
         verdict: case.verdict.name(),
         symbol: case.verdict.symbol(),
-        note: case.note.clone(),
+        note: shorten(&case.note, NOTE),
         cause: case.cause.as_ref().map(|c| c.id.clone()),
         remedies: case
             .remedies

@@ -23,7 +23,7 @@ impl Default for Look {
     fn default() -> Self {
         Look {
             colour: false,
-            width: 100,
+            width: 120,
         }
     }
 }
@@ -37,7 +37,7 @@ const UNIT: usize = 5;
 /// Columns of a median with its interval.
 const INTERVAL: usize = 26;
 /// Fewer columns than this are not worth a title.
-const LEAST_TITLE: usize = 20;
+const LEAST_TITLE: usize = 30;
 /// How many pieces of evidence are shown; the report has all.
 const EVIDENCE: usize = 3;
 
@@ -47,7 +47,8 @@ pub struct Table<W> {
     look: Look,
     builder: ReportBuilder,
     id_columns: usize,
-    headed: bool,
+    cases_headed: bool,
+    bench_headed: bool,
 }
 
 impl<W: io::Write> Table<W> {
@@ -58,7 +59,8 @@ impl<W: io::Write> Table<W> {
             look,
             builder: ReportBuilder::default(),
             id_columns: 0,
-            headed: false,
+            cases_headed: false,
+            bench_headed: false,
         }
     }
 
@@ -141,8 +143,8 @@ impl<W: io::Write> Table<W> {
 
     fn bench(&mut self, bench: &BenchResult) -> io::Result<()> {
         let width = self.id_columns.max(columns(&clean(&bench.workload)));
-        if !self.headed {
-            self.headed = true;
+        if !self.bench_headed {
+            self.bench_headed = true;
             let head = format!(
                 "\n{}  {}  {}  {}  {}",
                 pad_right("workload", width),
@@ -209,10 +211,10 @@ impl<W: io::Write> Table<W> {
     }
 
     fn head(&mut self, columns: &[&str]) -> io::Result<()> {
-        if self.headed {
+        if self.cases_headed {
             return Ok(());
         }
-        self.headed = true;
+        self.cases_headed = true;
         let times: String = columns
             .iter()
             .map(|c| format!("  {}", pad_left(c, TIME)))

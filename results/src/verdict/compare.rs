@@ -29,6 +29,12 @@ pub fn describe(seen: &Observation) -> String {
             )
         }
         Outcome::Error => match (&seen.call, &seen.errno, seen.exit_code) {
+            // A detail that names both already says it better.
+            (Some(call), Some(errno), _)
+                if detail.contains(call.as_str()) && detail.contains(errno.as_str()) =>
+            {
+                return detail.to_owned();
+            }
             (Some(call), Some(errno), _) => format!("{call}: {errno}"),
             (None, Some(errno), _) => errno.clone(),
             (Some(call), None, _) => format!("{call} failed"),
@@ -91,14 +97,12 @@ struct Difference<'a> {
 
 fn differences<'a>(left: &'a Observation, right: &'a Observation) -> Vec<Difference<'a>> {
     let mut found = Vec::new();
-    // A side without an exit code ran no program, so there is nothing to compare.
-    if let (Some(a), Some(b)) = (left.exit_code, right.exit_code)
-        && a != b
-    {
+    if left.exit_code != right.exit_code {
+        let code = |seen: &Observation| seen.exit_code.map(|code| code.to_string());
         found.push(Difference {
             name: "exit code",
-            left: Some(a.to_string()),
-            right: Some(b.to_string()),
+            left: code(left),
+            right: code(right),
         });
     }
     let names: std::collections::BTreeSet<&str> = left

@@ -101,6 +101,11 @@ fn the_note_of_an_error_names_call_errno_and_detail() {
         ..error("mmap", "EINVAL")
     };
     assert_eq!(describe(&failed), "mmap: EINVAL (db-shm)");
+    let told = Observation {
+        detail: "mmap(db-shm) failed: EINVAL".into(),
+        ..error("mmap", "EINVAL")
+    };
+    assert_eq!(describe(&told), "mmap(db-shm) failed: EINVAL");
     let program = Observation {
         exit_code: Some(2),
         detail: "disk I/O error".into(),
