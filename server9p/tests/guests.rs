@@ -20,7 +20,7 @@ use std::{
 use server9p::{
     profile::Profile,
     stack::{
-        CommandSpec, Ended, Series, StackError, VolumeOptions, World,
+        Cache, CommandSpec, Ended, Series, StackError, VolumeOptions, World,
         fuse_world::server::Server,
         process,
         uml::{UmlWorld, kernels},
@@ -262,4 +262,35 @@ fn an_ordinary_users_killed_keeper_leaves_no_guest() {
             support::helper(guard, "@uml")
         });
     }
+}
+
+/// A volume with this cache mode, on Linux 6.1.
+fn cached(cache: Cache) -> Option<Result<UmlWorld, StackError>> {
+    process::use_program(env!("CARGO_BIN_EXE_server9p"));
+    let kernel = kernels::find(Series::Linux6_1)
+        .inspect_err(|err| eprintln!("skipped: {err}"))
+        .ok()?;
+    let options = VolumeOptions {
+        cache,
+        ..VolumeOptions::new(Profile::Qemu)
+    };
+    Some(UmlWorld::new(&options, Server::Own, kernel))
+}
+
+#[test]
+fn a_cache_mode_is_the_mounts() {
+    for cache in [Cache::Mmap, Cache::Loose, Cache::Fscache] {
+        let Some(world) = cached(cache) else { return };
+        let options = world.unwrap().mounted().options;
+        assert!(options.split(',').any(|o| o == cache.name()), "{options}");
+    }
+}
+
+#[test]
+fn a_cache_mode_that_the_kernel_has_not_is_said_to_be_missing() {
+    let Some(world) = cached(Cache::Readahead) else {
+        return;
+    };
+    let why = world.unwrap_err().to_string();
+    assert!(why.contains("has no cache=readahead"), "{why}");
 }

@@ -43,8 +43,19 @@ fn parse(line: &[u8]) -> Option<Mount> {
         minor,
         fs_type: text(hyphen + 1)?,
         source: text(hyphen + 2)?,
-        options: format!("{},{}", text(5)?, text(hyphen + 3)?),
+        options: merged(&text(5)?, &text(hyphen + 3)?),
     })
+}
+
+/// Options of a mount with those of its file system that it does not have itself.
+fn merged(mount: &str, file_system: &str) -> String {
+    let mut all: Vec<&str> = mount.split(',').collect();
+    for option in file_system.split(',') {
+        if !all.contains(&option) {
+            all.push(option);
+        }
+    }
+    all.join(",")
 }
 
 /// Blanks, tabs, newlines and backslashes stand as `\ooo`.
@@ -98,6 +109,6 @@ mod tests {
         let mount = parse(line).unwrap();
         assert_eq!(mount.point, Path::new("/mnt/a b"));
         assert_eq!((mount.minor, mount.fs_type.as_str()), (53, "9p"));
-        assert_eq!(mount.options, "rw,noatime,rw,msize=512000");
+        assert_eq!(mount.options, "rw,noatime,msize=512000");
     }
 }

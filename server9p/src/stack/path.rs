@@ -82,11 +82,10 @@ pub(super) fn start_agent(
         Ok(link) => Ok((link, agent)),
         Err(err) => {
             agent.kill();
-            let log = agent.log();
-            let _ = agent.finish(Duration::ZERO);
-            Err(match log.trim() {
-                "" => err,
-                log => StackError::Unavailable(format!("{err}; it wrote: {log}")),
+            let obituary = agent.obituary();
+            Err(match err {
+                StackError::Lost(why) => StackError::Unavailable(format!("{why}: {obituary}")),
+                told => told,
             })
         }
     }

@@ -111,10 +111,11 @@ impl Link {
     /// Takes a link on which an agent is coming up, and waits until it is, at most for `patience`.
     ///
     /// # Errors
-    /// [`StackError::Unavailable`] with the agent's own sentence, or when it ended or did not speak in time.
+    /// [`StackError::Unavailable`] with the agent's own sentence; [`StackError::Lost`] when it ended, or did not
+    /// speak in time, and so cannot say why.
     pub fn open(stream: UnixStream, patience: Duration) -> Result<Link, StackError> {
         let silent = |err: io::Error| {
-            StackError::Unavailable(match err.kind() {
+            StackError::Lost(match err.kind() {
                 io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => format!(
                     "the volume's agent did not report within {} s that the volume is up",
                     patience.as_secs()

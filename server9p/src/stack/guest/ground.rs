@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, ffi::CString, fs, path::Path};
 
 use nix::{
+    errno::Errno,
     mount::{MntFlags, MsFlags, mount, umount2},
     sys::wait::WaitStatus,
     unistd::Pid,
@@ -43,13 +44,7 @@ impl Ground for GuestGround {
             MsFlags::empty(),
             Some(config.mount.options.as_str()),
         )
-        .map_err(|err| {
-            format!(
-                "the guest cannot mount the volume with options {}: {}",
-                config.mount.options,
-                err.desc()
-            )
-        })?;
+        .map_err(|err| refusal(&config.mount.options, err))?;
         Ok(describe(config))
     }
 
@@ -77,6 +72,24 @@ impl Ground for GuestGround {
     }
 }
 
+fn refusal(options: &str, err: Errno) -> String {
+    let release = release();
+    match err {
+        Errno::EINVAL if options.contains("cache=readahead") => format!(
+            "v9fs of Linux {release} has no cache=readahead, which came with 6.4: take cache=mmap or cache=loose"
+        ),
+        _ => format!(
+            "v9fs of Linux {release} does not mount the volume with options {options}: {}",
+            err.desc()
+        ),
+    }
+}
+
+fn release() -> String {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    release.trim().to_owned()
+}
+
 fn describe(config: &GuestConfig) -> Mounted {
     let point: &Path = &config.mount.mountpoint;
     let mount = mounts::all().into_iter().rfind(|m| m.point == point);
@@ -84,10 +97,9 @@ fn describe(config: &GuestConfig) -> Mounted {
     let msize = options
         .split(',')
         .find_map(|option| option.strip_prefix("msize=")?.parse().ok());
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     Mounted {
         client: config.client.clone(),
-        kernel: release.trim().into(),
+        kernel: release(),
         options,
         msize,
         versions: BTreeMap::new(),

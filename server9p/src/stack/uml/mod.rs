@@ -147,10 +147,11 @@ impl UmlWorld {
             Err(err) => {
                 keeper.wait(Duration::from_millis(200));
                 keeper.kill();
-                Err(StackError::Unavailable(format!(
-                    "the guest did not come up: {err}; {}",
-                    keeper.obituary()
-                )))
+                let obituary = keeper.obituary();
+                Err(match err {
+                    StackError::Lost(why) => StackError::Unavailable(format!("{why}: {obituary}")),
+                    told => told,
+                })
             }
         }
     }
