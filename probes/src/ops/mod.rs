@@ -14,6 +14,7 @@ pub mod process;
 pub mod stop;
 
 mod allocate;
+mod asynchronous;
 mod coherence;
 mod directory;
 mod exec;
