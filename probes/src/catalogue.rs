@@ -32,21 +32,46 @@ impl Catalogue {
             Ok::<_, RecipeError>(cases)
         };
         for tool in tools::list()? {
-            catalogue
-                .cases
-                .extend(named(std::slice::from_ref(&tool.name))?);
+            // A variant may be called as its recipe, whose name means every variant.
+            catalogue.add(named(std::slice::from_ref(&tool.name))?);
             let of_recipe = ids(&named(std::slice::from_ref(&tool.recipe))?);
             catalogue.groups.insert(tool.recipe, of_recipe);
         }
         let all = ids(&named(&["all".to_owned()])?);
         catalogue.groups.insert("all".into(), all);
         for file in files {
-            catalogue.cases.extend(tools::planned_from_file(file)?);
+            catalogue.add(tools::planned_from_file(file)?);
         }
         Ok(catalogue)
+    }
+
+    /// Adds the cases that are not there yet.
+    fn add(&mut self, cases: Vec<PlannedCase>) {
+        for case in cases {
+            if self.cases.iter().all(|known| known.id != case.id) {
+                self.cases.push(case);
+            }
+        }
     }
 }
 
 fn ids(cases: &[PlannedCase]) -> Vec<String> {
     cases.iter().map(|case| case.id.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_case_is_there_once() {
+        let catalogue = Catalogue::with_recipes(&[]).unwrap();
+        let ids: BTreeSet<_> = catalogue.cases.iter().map(|case| &case.id).collect();
+        assert_eq!(ids.len(), catalogue.cases.len());
+        for (name, members) in &catalogue.groups {
+            assert!(members.iter().all(|id| ids.contains(id)), "{name}");
+        }
+    }
 }

@@ -9,7 +9,7 @@ use std::{ffi::OsString, process::ExitCode};
 
 use serde::de::DeserializeOwned;
 
-use crate::stack::{agent, fuse, fuse_world::server::ServeConfig, guest, uml};
+use crate::stack::{agent, fuse, fuse_world::server::ServeConfig, guest, uml, visible};
 
 /// Runs the helper that `args` (without the program's name) asks for, and says how it ended; `None` when
 /// `args` asks for no helper of this library.
@@ -19,6 +19,7 @@ pub fn dispatch(args: &[OsString]) -> Option<ExitCode> {
         "@agent" => Some(run(config, agent::process::main)),
         "@fuse" => Some(run(config, fuse::helper::main)),
         "@serve" => Some(run(config, ServeConfig::serve)),
+        "@unmount" => Some(run(config, visible::watch)),
         "@guest" => Some(guest::main()),
         "@uml" => Some(run(config, uml::keeper::main)),
         _ => None,

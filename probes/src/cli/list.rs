@@ -104,7 +104,7 @@ fn listed_tools() -> Result<Vec<ListedTool>, RecipeError> {
     tools::list()?
         .into_iter()
         .map(|tool| {
-            let planned = tools::planned(std::slice::from_ref(&tool.name))?.unwrap_or_default();
+            let planned = tools::planned(&tool.cases)?.unwrap_or_default();
             let case = |case: PlannedCase| ListedCase {
                 id: case.id,
                 title: case.title,

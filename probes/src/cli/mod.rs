@@ -10,6 +10,7 @@ mod exit;
 mod interrupt;
 mod keep;
 mod list;
+mod mount;
 mod output;
 mod report;
 mod run;
@@ -49,6 +50,8 @@ enum Command {
     List(list::List),
     /// Serve a directory over 9P2000.L until SIGINT or SIGTERM
     Serve(Box<serve::Serve>),
+    /// Mount a directory as a volume until SIGINT or SIGTERM
+    Mount(mount::Mount),
     /// Say what this machine has, what is missing, and what brings it
     Doctor(doctor::Doctor),
     /// Make pages of results: one of HTML, one of Markdown
@@ -62,6 +65,7 @@ impl Command {
             Command::Bench(bench) => bench.run(),
             Command::List(list) => list.run(),
             Command::Serve(serve) => serve.run(),
+            Command::Mount(mount) => mount.run(),
             Command::Doctor(doctor) => doctor.run(),
             Command::Report(report) => report.run(),
         }

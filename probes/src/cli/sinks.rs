@@ -55,6 +55,8 @@ impl Sinks {
             self.stdout = None;
             self.failure.get_or_insert(match error.kind() {
                 io::ErrorKind::BrokenPipe => Failure::ReaderGone,
+                // The order of events is the runner's matter.
+                io::ErrorKind::InvalidInput => Failure::Fault(error.into()),
                 _ => cannot(Path::new("standard output"), &error),
             });
         }

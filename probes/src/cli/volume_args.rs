@@ -41,7 +41,7 @@ impl VolumeArgs {
             server: self.server,
             profile: self.profile,
             cache: self.cache,
-            series: self.kernel.unwrap_or(Series::of(self.profile)),
+            series: self.kernel,
             run_as: self.run_as.map(RunAs::pair),
             path: None,
             keep: false,

@@ -1,10 +1,6 @@
 //! Bringing up the volume that a run wants, with the plain directory to compare it with.
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fmt, path::PathBuf, sync::Arc};
 
 use clap::ValueEnum;
 use results::Stack;
@@ -13,8 +9,9 @@ use server9p::{
     profile::Profile,
     stack::{
         Cache, Mounted, Series, StackError, VolumeOptions, World,
-        fuse_world::{FuseWorld, server::Server as FuseServer},
+        fuse_world::{FuseWorld, server::Server as ServerProcess},
         path::PathWorld,
+        uml::{UmlWorld, kernels},
     },
 };
 
@@ -41,6 +38,8 @@ pub enum Client {
 pub enum Server {
     /// Our own
     Server9p,
+    /// Debian's diod
+    Diod,
     /// QEMU's own, the reference
     Qemu,
 }
@@ -61,6 +60,7 @@ impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Server::Server9p => "server9p",
+            Server::Diod => "diod",
             Server::Qemu => "qemu",
         })
     }
@@ -77,8 +77,8 @@ pub struct Wanted {
     pub profile: Profile,
     /// How the client caches.
     pub cache: Cache,
-    /// The client's kernel.
-    pub series: Series,
+    /// The client's kernel; the profile's own unless given, and a real client's nearest that is installed.
+    pub series: Option<Series>,
     /// Whom the server runs as when root starts it.
     pub run_as: Option<(u32, u32)>,
     /// A directory that is mounted already, instead of all this.
@@ -112,12 +112,11 @@ impl Wanted {
 
     fn bring_up_both(&self) -> Result<Volume, StackError> {
         let Some(dir) = &self.path else {
-            let (world, export) = self.mount(self.cache)?;
-            let native = native_side(&world)?;
+            let mount = self.mount(self.cache)?;
             return Ok(Volume {
-                native,
-                stack: self.stack(world.mounted()),
-                volume: volume_side(world, &export),
+                native: mount.native_side()?,
+                stack: self.stack(mount.world.mounted()),
+                volume: mount.volume_side(),
                 _given: None,
             });
         };
@@ -146,32 +145,62 @@ impl Wanted {
                 dir.display()
             )));
         }
-        let (world, export) = self.mount(cache)?;
-        Ok(volume_side(world, &export))
+        Ok(self.mount(cache)?.volume_side())
     }
 
-    /// Mounts a fresh volume; also says what directory of the host it exports.
-    fn mount(&self, cache: Cache) -> Result<(Arc<dyn World>, PathBuf), StackError> {
+    /// Mounts a fresh volume.
+    fn mount(&self, cache: Cache) -> Result<Mount, StackError> {
         let options = VolumeOptions {
             cache,
-            series: self.series,
+            series: self.series.unwrap_or(Series::of(self.profile)),
             run_as: self.run_as,
             ..VolumeOptions::new(self.profile)
         };
-        match (self.client, self.server) {
-            (Client::Auto | Client::Fuse, Server::Server9p) => {
-                let world = FuseWorld::new(&options, FuseServer::Own)?;
+        let server = match self.server {
+            Server::Server9p => ServerProcess::Own,
+            Server::Diod => ServerProcess::Diod,
+            Server::Qemu => return Err(self.unknown()),
+        };
+        match self.client {
+            Client::Auto | Client::Fuse => {
+                let world = FuseWorld::new(&options, server)?;
+                if self.keep {
+                    world.keep();
+                }
+                let (export, native) = (world.export().to_owned(), None);
+                Ok(Mount {
+                    world: Arc::new(world),
+                    export,
+                    native,
+                })
+            }
+            Client::Uml => {
+                let kernel = match self.series {
+                    Some(series) => kernels::find(series)?,
+                    None => kernels::preferred(self.profile)?,
+                };
+                let world = UmlWorld::new(&options, server, kernel)?;
                 if self.keep {
                     world.keep();
                 }
                 let export = world.export().to_owned();
-                Ok((Arc::new(world), export))
+                let native = Some(world.host_native().to_owned());
+                Ok(Mount {
+                    world: Arc::new(world),
+                    export,
+                    native,
+                })
             }
-            (client, server) => Err(StackError::Unavailable(format!(
-                "this version cannot bring up client {client} with server {server}; \
-                 `probe9p list stacks` shows what it can"
-            ))),
+            Client::Qemu | Client::Kernel => Err(self.unknown()),
         }
+    }
+
+    fn unknown(&self) -> StackError {
+        let (client, server) = (self.client, self.server);
+        StackError::Unavailable(format!(
+            "this version cannot bring up client {client} with server {server}; \
+             `probe9p list stacks` shows what it can"
+        ))
     }
 
     fn stack(&self, mounted: Mounted) -> Stack {
@@ -200,23 +229,37 @@ fn cache_option(options: &str) -> String {
     found.unwrap_or("unknown").to_owned()
 }
 
-/// The native side: in the volume's world, where the same users run.
-fn native_side(world: &Arc<dyn World>) -> Result<Side, StackError> {
-    let dir = world.native().ok_or_else(|| {
-        let client = world.mounted().client;
-        StackError::Unavailable(format!(
-            "client {client} has no plain directory to compare with"
-        ))
-    })?;
-    Ok(Side::new("native", Arc::clone(world), dir))
+/// A volume of ours that is up.
+struct Mount {
+    world: Arc<dyn World>,
+    /// The host's directory that it exports.
+    export: PathBuf,
+    /// The host's directory beside it, when the volume's world cannot write there.
+    native: Option<PathBuf>,
 }
 
-/// The volume's side: fresh directories are made in the export, and commands find them in the volume.
-fn volume_side(world: Arc<dyn World>, export: &Path) -> Side {
-    let there = world.path().to_owned();
-    Side {
-        there,
-        ..Side::new("volume", world, export)
+impl Mount {
+    /// The native side: in the volume's world, where the same users run, if that has a plain directory.
+    fn native_side(&self) -> Result<Side, StackError> {
+        if let Some(dir) = &self.native {
+            return Ok(Side::new("native", Arc::new(PathWorld::new(dir)?), dir));
+        }
+        let dir = self.world.native().ok_or_else(|| {
+            let client = self.world.mounted().client;
+            StackError::Unavailable(format!(
+                "client {client} has no plain directory to compare with"
+            ))
+        })?;
+        Ok(Side::new("native", Arc::clone(&self.world), dir))
+    }
+
+    /// The volume's side: fresh directories are made in the export, and commands find them in the volume.
+    fn volume_side(self) -> Side {
+        let there = self.world.path().to_owned();
+        Side {
+            there,
+            ..Side::new("volume", self.world, &self.export)
+        }
     }
 }
 
@@ -235,17 +278,29 @@ pub struct ListedStack {
 /// Every stack that this version can bring up somewhere.
 pub fn stacks() -> Vec<ListedStack> {
     let fuse = machine::fuse();
-    let missing = (fuse.state != State::Ready).then_some(fuse.detail);
-    Profile::ALL
-        .into_iter()
-        .map(|profile| ListedStack {
-            name: format!("fuse/server9p/{profile}"),
-            about: match profile {
-                Profile::Golem => "as the VM runtime: QEMU 8.1's behaviour, Linux 5.10's v9fs",
-                Profile::Qemu => "as QEMU since 9.2: special files can be made",
-                Profile::Posix => "all that the protocol allows",
-            },
-            missing: missing.clone(),
-        })
-        .collect()
+    let fuse = (fuse.state != State::Ready).then_some(fuse.detail);
+    let uml = |profile| {
+        kernels::preferred(profile)
+            .err()
+            .map(|error| error.to_string())
+    };
+    let clients = [Client::Fuse, Client::Uml].into_iter();
+    let with = |client| {
+        Profile::ALL
+            .into_iter()
+            .map(move |profile| (client, profile))
+    };
+    let listed = |(client, profile)| ListedStack {
+        name: format!("{client}/server9p/{profile}"),
+        about: match profile {
+            Profile::Golem => "as the VM runtime: QEMU 8.1's behaviour, Linux 5.10's v9fs",
+            Profile::Qemu => "as QEMU since 9.2: special files can be made",
+            Profile::Posix => "all that the protocol allows",
+        },
+        missing: match client {
+            Client::Uml => uml(profile),
+            _ => fuse.clone(),
+        },
+    };
+    clients.flat_map(with).map(listed).collect()
 }

@@ -16,6 +16,7 @@ pub mod namespaces;
 pub mod path;
 pub mod process;
 pub mod uml;
+pub mod visible;
 pub mod workdir;
 
 use std::{

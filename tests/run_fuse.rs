@@ -1,0 +1,237 @@
+//! `probe9p run` on a FUSE mount of our own server: the main job, end to end.
+
+mod common;
+
+use std::{fs, time::Duration};
+
+use common::{Place, Ran, Running, all_end, descendants, fuse, handles, mounts};
+use rustix::process::{Pid, Signal};
+use serde_json::Value;
+
+fn case<'a>(report: &'a Value, id: &str) -> &'a Value {
+    let cases = report["cases"].as_array().unwrap();
+    cases
+        .iter()
+        .find(|case| case["id"] == id)
+        .unwrap_or_else(|| panic!("{id} has no result: {cases:?}"))
+}
+
+fn assert_nothing_left(place: &Place, ran: &Ran) {
+    assert_eq!(place.left(), [""; 0], "{ran:?}");
+    assert_eq!(mounts(place.path()), [""; 0], "{ran:?}");
+}
+
+#[test]
+fn sqlite_tells_what_works_what_fails_and_what_helps() {
+    if !fuse("sqlite_tells_what_works_what_fails_and_what_helps") {
+        return;
+    }
+    let place = Place::new();
+    let ran = place.run(&[
+        "run",
+        "--case",
+        "sqlite.rollback_delete,sqlite.wal",
+        "--format",
+        "json",
+    ]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let report = ran.json();
+    for field in [
+        "schema_version",
+        "run_id",
+        "started",
+        "finished",
+        "host",
+        "stack",
+        "cases",
+    ] {
+        assert!(!report[field].is_null(), "{field} is missing");
+    }
+    let stack = &report["stack"];
+    assert_eq!(
+        (
+            &stack["client"],
+            &stack["server"],
+            &stack["profile"],
+            &stack["cache"],
+            &stack["kernel"]
+        ),
+        (
+            &"fuse".into(),
+            &"server9p".into(),
+            &"golem".into(),
+            &"none".into(),
+            &"5.10".into()
+        )
+    );
+    assert!(
+        stack["mount_options"].as_str().unwrap().contains("msize="),
+        "{stack}"
+    );
+    let works = case(&report, "sqlite.rollback_delete");
+    assert_eq!(
+        (&works["verdict"], &works["kind"]),
+        (&"works".into(), &"tool".into()),
+        "{works}"
+    );
+    let wal = case(&report, "sqlite.wal");
+    assert_eq!(wal["verdict"], "workaround", "{wal}");
+    assert_eq!(
+        (&wal["native"]["outcome"], &wal["volume"]["outcome"]),
+        (&"ok".into(), &"error".into())
+    );
+    assert!(wal["volume"]["errno"].is_string(), "{wal}");
+    let evidence = wal["volume"]["failed_calls"].to_string();
+    assert!(evidence.contains("mmap"), "{wal}");
+    let remedies = wal["remedies"].as_array().unwrap();
+    assert!(
+        remedies.iter().any(|remedy| remedy["verified"] == true),
+        "{wal}"
+    );
+    assert!(
+        remedies
+            .iter()
+            .all(|remedy| remedy["id"].is_string() && remedy["title"].is_string())
+    );
+    assert_nothing_left(&place, &ran);
+}
+
+#[test]
+fn a_verdict_crosses_fail_on() {
+    if !fuse("a_verdict_crosses_fail_on") {
+        return;
+    }
+    let place = Place::new();
+    let run = |threshold| {
+        let ran = place.run(&[
+            "run",
+            "--ops",
+            "mmap.shared_write",
+            "--no-explain",
+            "--fail-on",
+            threshold,
+        ]);
+        assert_nothing_left(&place, &ran);
+        ran.code
+    };
+    assert_eq!(run("fails"), Some(1));
+    assert_eq!(run("hangs"), Some(0));
+}
+
+#[test]
+fn profiles_differ_where_they_should() {
+    if !fuse("profiles_differ_where_they_should") {
+        return;
+    }
+    let place = Place::new();
+    let verdict = |profile| {
+        let ran = place.run(&[
+            "run",
+            "--ops",
+            "special.mkfifo",
+            "--profile",
+            profile,
+            "--format",
+            "json",
+        ]);
+        case(&ran.json(), "special.mkfifo")["verdict"].clone()
+    };
+    assert_eq!(verdict("golem"), "fails");
+    assert_eq!(verdict("qemu"), "works");
+    assert_eq!(verdict("posix"), "works");
+}
+
+/// Starts a run that takes long and returns when its volume is in use.
+fn long_run(place: &Place) -> Running {
+    let args = ["run", "--ops", "all", "--repeat", "50", "--format", "jsonl"];
+    let mut run = Running::start(place.command(&args));
+    run.until("case_finished");
+    run
+}
+
+#[test]
+fn a_kill_of_any_process_leaves_no_mount_and_no_process() {
+    if !fuse("a_kill_of_any_process_leaves_no_mount_and_no_process") {
+        return;
+    }
+    let place = Place::new();
+    let run = long_run(&place);
+    let below = descendants(run.pid());
+    let names =
+        |pid: &Pid| fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
+    let told: Vec<_> = below
+        .iter()
+        .map(|pid| String::from_utf8_lossy(&names(pid)).into_owned())
+        .collect();
+    for helper in ["@serve", "@agent", "@fuse"] {
+        assert!(
+            told.iter().any(|line| line.contains(helper)),
+            "{helper} is not among {told:?}"
+        );
+    }
+    let helpers = handles(&below);
+    run.signal(Signal::KILL);
+    assert_eq!(run.end().code, None);
+    assert!(
+        all_end(&helpers, Duration::from_secs(30)),
+        "every process ends with the run"
+    );
+    assert_eq!(mounts(place.path()), [""; 0]);
+    // Directories are all that is left, and the next run removes them.
+    assert_eq!(place.left().len(), 1);
+    let next = place.run(&["run", "--ops", "link.nlink"]);
+    assert_eq!(next.code, Some(0), "{next:?}");
+    assert_nothing_left(&place, &next);
+}
+
+#[test]
+fn a_killed_server_does_not_end_the_run() {
+    if !fuse("a_killed_server_does_not_end_the_run") {
+        return;
+    }
+    let place = Place::new();
+    let mut command = place.command(&[
+        "run",
+        "--ops",
+        "link,symlink",
+        "--repeat",
+        "3",
+        "--format",
+        "jsonl",
+    ]);
+    command.args(["--out", place.path().join("report.json").to_str().unwrap()]);
+    let mut run = Running::start(command);
+    run.until("case_finished");
+    let server = descendants(run.pid()).into_iter().find(|pid| {
+        let line = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains("@serve")
+    });
+    rustix::process::kill_process(server.unwrap(), Signal::KILL).unwrap();
+    let ran = run.end();
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let report = fs::read_to_string(place.path().join("report.json")).unwrap();
+    let report: Value = serde_json::from_str(&report).unwrap();
+    assert!(report["finished"].is_string());
+    for case in report["cases"].as_array().unwrap() {
+        assert_ne!(
+            case["verdict"], "crashes",
+            "what was not its fault is not told of it: {case}"
+        );
+    }
+    assert_nothing_left(&place, &ran);
+}
+
+#[test]
+fn a_signal_keeps_the_results_and_leaves_nothing() {
+    if !fuse("a_signal_keeps_the_results_and_leaves_nothing") {
+        return;
+    }
+    let place = Place::new();
+    let run = long_run(&place);
+    let helpers = handles(&descendants(run.pid()));
+    run.signal(Signal::INT);
+    let ran = run.end();
+    assert_eq!(ran.code, Some(130), "{ran:?}");
+    assert!(all_end(&helpers, Duration::from_secs(30)));
+    assert_nothing_left(&place, &ran);
+}
