@@ -9,7 +9,7 @@ use std::{ffi::OsString, process::ExitCode};
 
 use serde::de::DeserializeOwned;
 
-use crate::stack::{agent, fuse, fuse_world::server::ServeConfig, guest, uml, visible};
+use crate::stack::{agent, fuse, fuse_world::server::ServeConfig, guest, qemu, uml, visible};
 
 /// Runs the helper that `args` (without the program's name) asks for, and says how it ended; `None` when
 /// `args` asks for no helper of this library.
@@ -21,6 +21,8 @@ pub fn dispatch(args: &[OsString]) -> Option<ExitCode> {
         "@serve" => Some(run(config, ServeConfig::serve)),
         "@unmount" => Some(run(config, visible::watch)),
         "@guest" => Some(guest::main()),
+        "@guest-virtio" => Some(guest::virtio::main()),
+        "@qemu" => Some(run(config, qemu::keeper::main)),
         "@uml" => Some(run(config, uml::keeper::main)),
         _ => None,
     }

@@ -15,6 +15,7 @@ pub mod mounts;
 pub mod namespaces;
 pub mod path;
 pub mod process;
+pub mod qemu;
 pub mod uml;
 pub mod visible;
 pub mod workdir;

@@ -115,10 +115,11 @@ where
 ///
 /// # Errors
 /// Those of [`serve`].
-pub fn serve_guest<G: Ground>(
-    link: std::net::TcpStream,
-    ground: impl FnOnce(GuestConfig) -> G,
-) -> io::Result<()> {
+pub fn serve_guest<L, G: Ground>(link: L, ground: impl FnOnce(GuestConfig) -> G) -> io::Result<()>
+where
+    L: AsFd,
+    for<'a> &'a L: Read + Write,
+{
     let (config, _) = frame::read(&mut &link)?;
     serve(link, ground(config))
 }

@@ -1,6 +1,6 @@
 //! The volume as a guest mounts it.
 
-use std::{collections::BTreeMap, ffi::CString, fs, path::Path};
+use std::{collections::BTreeMap, ffi::CString, fs, os::fd::AsRawFd, path::Path};
 
 use nix::{
     errno::Errno,
@@ -9,19 +9,21 @@ use nix::{
     unistd::Pid,
 };
 
-use super::{GuestConfig, modules};
+use super::{GuestConfig, modules, pump, virtio};
 use crate::stack::{Mounted, agent::Ground, mounts};
 
 /// Makes the mount in a guest.
 #[derive(Debug)]
 pub struct GuestGround {
     config: GuestConfig,
+    /// The process that passes 9P on between a virtio port and v9fs.
+    pump: Option<Pid>,
 }
 
 impl GuestGround {
     /// What this configuration asks for.
     pub fn new(config: GuestConfig) -> GuestGround {
-        GuestGround { config }
+        GuestGround { config, pump: None }
     }
 }
 
@@ -37,14 +39,26 @@ impl Ground for GuestGround {
         let point = &config.mount.mountpoint;
         fs::create_dir_all(point)
             .map_err(|err| format!("the guest cannot make {}: {err}", point.display()))?;
-        mount(
+        let mut options = config.mount.options.clone();
+        let mut ours = None;
+        if let Some(port) = &config.mount.port {
+            let (pump, socket) = pump::start(virtio::open_port(port)?)
+                .map_err(|err| format!("the guest cannot reach the server's port: {err}"))?;
+            self.pump = Some(pump);
+            let fd = socket.as_raw_fd();
+            options.push_str(&format!(",rfdno={fd},wfdno={fd}"));
+            ours = Some(socket);
+        }
+        let mounted = mount(
             Some(config.mount.source.as_str()),
             point,
             Some("9p"),
             MsFlags::empty(),
-            Some(config.mount.options.as_str()),
-        )
-        .map_err(|err| refusal(&config.mount.options, err))?;
+            Some(options.as_str()),
+        );
+        // v9fs has taken a reference of its own.
+        drop(ours);
+        mounted.map_err(|err| refusal(&options, err))?;
         Ok(describe(config))
     }
 
@@ -63,8 +77,15 @@ impl Ground for GuestGround {
         }
     }
 
-    fn ended(&mut self, _: Pid, _: WaitStatus) -> Option<String> {
-        None
+    fn process(&self) -> Option<Pid> {
+        self.pump
+    }
+
+    fn ended(&mut self, pid: Pid, _: WaitStatus) -> Option<String> {
+        (self.pump == Some(pid)).then(|| {
+            self.pump = None;
+            "the guest's connection to the 9P server ended".into()
+        })
     }
 
     fn down(&mut self) {

@@ -7,7 +7,9 @@
 pub mod ground;
 pub mod modules;
 pub mod network;
+pub mod pump;
 pub mod root;
+pub mod virtio;
 
 use std::{
     env,
@@ -54,13 +56,19 @@ pub struct GuestMount {
     pub options: String,
     /// Modules that it needs, without those that they need.
     pub modules: Vec<String>,
+    /// The virtio port where the server is, for a mount that takes it as a descriptor.
+    pub port: Option<String>,
 }
 
 /// Is the guest's first process; returns only when it could not power off.
 pub fn main() -> ExitCode {
-    match serve() {
-        Ok(()) => {}
-        Err(why) => eprintln!("probe9p guest: {why}"),
+    end(serve())
+}
+
+/// Ends the guest, when its first process has nothing more to do.
+fn end(served: Result<(), String>) -> ExitCode {
+    if let Err(why) = served {
+        eprintln!("probe9p guest: {why}");
     }
     rustix::fs::sync();
     // SAFETY: a system call without pointers; the kernel this ends is the guest's.

@@ -27,6 +27,38 @@ pub fn load(directory: &Path, wanted: &[&str]) -> Result<(), String> {
     Ok(())
 }
 
+/// The files of these modules and of all that they need, in the order to load them, relative to a directory like
+/// `/lib/modules/6.1.0`. One that the kernel does not list is passed over: it is built in, or part of another.
+///
+/// # Errors
+/// A sentence that names the list.
+pub fn in_order(directory: &Path, wanted: &[&str]) -> Result<Vec<String>, String> {
+    let list = directory.join("modules.dep");
+    let text = fs::read_to_string(&list)
+        .map_err(|err| format!("there is no list of modules at {}: {err}", list.display()))?;
+    let known = Known::parse(&text);
+    let mut order = Vec::new();
+    for module in wanted {
+        known.order(module, &mut order);
+    }
+    Ok(order)
+}
+
+/// Loads the modules of these files, in this order.
+///
+/// # Errors
+/// A sentence that names the file.
+pub fn load_files<'a>(
+    directory: &Path,
+    files: impl IntoIterator<Item = &'a str>,
+) -> Result<(), String> {
+    for file in files {
+        let path = directory.join(file);
+        insert(&path).map_err(|err| format!("the guest cannot load {}: {err}", path.display()))?;
+    }
+    Ok(())
+}
+
 struct Known<'a> {
     /// From a module's name to its file and the files that it needs, the nearest first.
     files: HashMap<String, (&'a str, Vec<&'a str>)>,
@@ -43,6 +75,19 @@ impl<'a> Known<'a> {
             files: text.lines().filter_map(entry).collect(),
             done: HashSet::new(),
         }
+    }
+
+    fn order(&self, module: &str, order: &mut Vec<String>) {
+        let Some((file, needs)) = self.files.get(module) else {
+            return;
+        };
+        if order.iter().any(|known| known == file) {
+            return;
+        }
+        for needed in needs.iter().rev() {
+            self.order(&name(needed), order);
+        }
+        order.push((*file).to_owned());
     }
 
     fn load(&mut self, directory: &Path, module: &str) -> Result<(), String> {
@@ -102,6 +147,15 @@ mod tests {
             Known::parse("kernel/net/9p/9pnet.ko:\nkernel/fs/9p/9p.ko: kernel/net/9p/9pnet.ko\n");
         assert_eq!(known.files["9p"].1, vec!["kernel/net/9p/9pnet.ko"]);
         assert_eq!(name("kernel/lib/crc-t10dif.ko.xz"), "crc_t10dif");
+    }
+
+    #[test]
+    fn what_a_module_needs_comes_before_it_and_once() {
+        let tmp = tempfile::tempdir().unwrap();
+        let list = "k/9p.ko: k/9pnet.ko\nk/9pnet.ko:\nk/9pnet-fd.ko: k/9pnet.ko\n";
+        fs::write(tmp.path().join("modules.dep"), list).unwrap();
+        let order = in_order(tmp.path(), &["9pnet_fd", "built_in", "9p"]).unwrap();
+        assert_eq!(order, ["k/9pnet.ko", "k/9pnet-fd.ko", "k/9p.ko"]);
     }
 
     #[test]

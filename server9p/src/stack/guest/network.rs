@@ -16,33 +16,46 @@ const BUFFERS: [(&str, &str); 2] = [
     ("/proc/sys/net/ipv4/tcp_wmem", "4096 4194304 16777216"),
 ];
 
+/// Brings up the loopback.
+///
+/// # Errors
+/// A sentence.
+pub fn loopback() -> Result<(), String> {
+    let socket = socket()?;
+    let failed = |err| format!("interface lo cannot be set up: {err}");
+    set_address(&socket, "lo", libc::SIOCSIFADDR, Ipv4Addr::LOCALHOST).map_err(failed)?;
+    raise(&socket, "lo").map_err(failed)
+}
+
 /// Brings up the loopback, and the link with this address and a /24 around it.
 ///
 /// # Errors
 /// A sentence that names the interface.
 pub fn up(address: Ipv4Addr) -> Result<(), String> {
-    // SAFETY: makes a descriptor that nothing else owns, or fails.
-    let socket = unsafe {
-        match libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) {
-            -1 => {
-                let err = io::Error::last_os_error();
-                return Err(format!("the guest's kernel has no network: {err}"));
-            }
-            fd => OwnedFd::from_raw_fd(fd),
-        }
-    };
-    let failed =
-        |name: &'static str| move |err| format!("interface {name} cannot be set up: {err}");
-    set_address(&socket, "lo", libc::SIOCSIFADDR, Ipv4Addr::LOCALHOST).map_err(failed("lo"))?;
-    raise(&socket, "lo").map_err(failed("lo"))?;
+    loopback()?;
+    let socket = socket()?;
+    let failed = |err| format!("interface {LINK} cannot be set up: {err}");
     let mask = Ipv4Addr::new(255, 255, 255, 0);
-    set_address(&socket, LINK, libc::SIOCSIFADDR, address).map_err(failed(LINK))?;
-    set_address(&socket, LINK, libc::SIOCSIFNETMASK, mask).map_err(failed(LINK))?;
-    raise(&socket, LINK).map_err(failed(LINK))?;
+    set_address(&socket, LINK, libc::SIOCSIFADDR, address).map_err(failed)?;
+    set_address(&socket, LINK, libc::SIOCSIFNETMASK, mask).map_err(failed)?;
+    raise(&socket, LINK).map_err(failed)?;
     for (sizes, bytes) in BUFFERS {
         fs::write(sizes, bytes).map_err(|err| format!("{sizes} cannot be set: {err}"))?;
     }
     Ok(())
+}
+
+fn socket() -> Result<OwnedFd, String> {
+    // SAFETY: makes a descriptor that nothing else owns, or fails.
+    unsafe {
+        match libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) {
+            -1 => {
+                let err = io::Error::last_os_error();
+                Err(format!("the guest's kernel has no network: {err}"))
+            }
+            fd => Ok(OwnedFd::from_raw_fd(fd)),
+        }
+    }
 }
 
 fn request(name: &str) -> libc::ifreq {

@@ -174,6 +174,7 @@ impl UmlWorld {
                 mountpoint: self.mountpoint.clone(),
                 options: self.mount_options(),
                 modules: self.mount_modules(),
+                port: None,
             },
         }
     }
