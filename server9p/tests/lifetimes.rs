@@ -19,6 +19,7 @@ use std::{
 use nix::{
     mount::{MsFlags, mount},
     sched::{CloneFlags, unshare},
+    sys::stat::{Mode, SFlag, mknod},
 };
 use server9p::{
     profile::Profile,
@@ -212,45 +213,61 @@ fn a_killed_orchestrator_leaves_directories_alone_and_the_next_run_removes_them(
     }
 }
 
+const NOBODY: u32 = 65534;
+
+/// A device node that everybody may open, as /dev/fuse on most systems.
+fn open_device(at: &Path) -> Option<PathBuf> {
+    let device = at.join("fuse");
+    let number = nix::sys::stat::makedev(10, 229);
+    let mode = Mode::from_bits_truncate(0o666);
+    if let Err(err) = mknod(&device, SFlag::S_IFCHR, mode, number) {
+        eprintln!("skipped: no device can be made here: {err}");
+        return None;
+    }
+    // Whatever the umask took away.
+    fs::set_permissions(&device, fs::Permissions::from_mode(0o666)).unwrap();
+    Some(device)
+}
+
+/// Puts that device in the place of /dev/fuse, for this process alone.
+fn with_device(device: &Path) -> std::io::Result<()> {
+    let none: Option<&str> = None;
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
+    mount(Some(device), "/dev/fuse", none, MsFlags::MS_BIND, none)?;
+    Ok(())
+}
+
+fn become_user(user: u32) -> std::io::Result<()> {
+    nix::unistd::setgroups(&[])?;
+    nix::unistd::setgid(user.into())?;
+    Ok(nix::unistd::setuid(user.into())?)
+}
+
+/// A directory where nobody may make others, in one that everybody may enter.
+fn homes() -> (tempfile::TempDir, PathBuf) {
+    let tmp = tempfile::tempdir().unwrap();
+    fs::set_permissions(tmp.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let home = tmp.path().join("tmp");
+    fs::create_dir(&home).unwrap();
+    std::os::unix::fs::chown(&home, Some(NOBODY), Some(NOBODY)).unwrap();
+    (tmp, home)
+}
+
 /// An ordinary user has a volume by a user namespace, where /dev/fuse has the mode it has on most systems.
 #[test]
 fn an_ordinary_user_has_a_volume_too() {
-    const NOBODY: u32 = 65534;
     if !nix::unistd::geteuid().is_root() {
         eprintln!("skipped: the test above is this one when root does not run it");
         return;
     }
-    let tmp = tempfile::tempdir().unwrap();
-    let device = tmp.path().join("fuse");
-    let home = tmp.path().join("tmp");
-    fs::create_dir(&home).unwrap();
-    std::os::unix::fs::chown(&home, Some(NOBODY), Some(NOBODY)).unwrap();
-    fs::set_permissions(tmp.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let made = nix::sys::stat::mknod(
-        &device,
-        nix::sys::stat::SFlag::S_IFCHR,
-        nix::sys::stat::Mode::from_bits_truncate(0o666),
-        nix::sys::stat::makedev(10, 229),
-    );
-    if let Err(err) = made {
-        eprintln!("skipped: no device can be made here: {err}");
+    let (tmp, home) = homes();
+    let Some(device) = open_device(tmp.path()) else {
         return;
-    }
+    };
     let become_nobody = move || {
-        let none: Option<&str> = None;
-        unshare(CloneFlags::CLONE_NEWNS)?;
-        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
-        // The umask took the bits away that matter.
-        nix::sys::stat::fchmodat(
-            nix::fcntl::AT_FDCWD,
-            &device,
-            nix::sys::stat::Mode::from_bits_truncate(0o666),
-            nix::sys::stat::FchmodatFlags::FollowSymlink,
-        )?;
-        mount(Some(&device), "/dev/fuse", none, MsFlags::MS_BIND, none)?;
-        nix::unistd::setgroups(&[])?;
-        nix::unistd::setgid(NOBODY.into())?;
-        Ok(nix::unistd::setuid(NOBODY.into())?)
+        with_device(&device)?;
+        become_user(NOBODY)
     };
     let Some((child, directory)) = orchestrator(&home, &mark(7), become_nobody) else {
         panic!("an ordinary user got no volume");
@@ -277,4 +294,69 @@ fn a_command_that_hangs_in_the_kernel_is_freed_by_aborting_the_volume() {
     let done = world.run(&stuck).unwrap();
     assert_eq!(done.ended, Ended::TimedOut);
     comes_up_anew(world);
+}
+
+/// Not a test by itself: an ordinary user's volume where no user namespace can be made, for the test below.
+#[test]
+fn has_a_volume_by_fusermount_when_told_to() {
+    if std::env::var_os(HOLD).is_none() {
+        return;
+    }
+    let world = volume().unwrap();
+    let directory = world.workdir().to_owned();
+    let user = world.run(&sh(&world, "id -u; echo text > file")).unwrap();
+    assert_eq!(user.stdout, format!("{NOBODY}\n").as_bytes(), "{user:?}");
+    assert_eq!(mounts_under(&directory).len(), 1);
+    let (agent, mark) = (world.processes()[1].1, mark(8));
+    let world = Arc::new(world);
+    let running = {
+        let (world, command) = (Arc::clone(&world), format!("sleep {mark} & sleep {mark}"));
+        thread::spawn(move || world.run(&sh(&*world, &command)))
+    };
+    wait_until("both sleep", || marked(&mark).len() >= 2);
+    let others = hold(below(agent).into_iter().chain(marked(&mark)));
+    kill(agent);
+    let lost = running.join().unwrap();
+    assert!(matches!(lost, Err(StackError::Lost(_))), "{lost:?}");
+    wait_gone(&others);
+    let again = world.run(&sh(&*world, "cat file")).unwrap();
+    assert_eq!(again.stdout, b"text\n", "{again:?}");
+    drop(world);
+    assert_eq!(mounts_under(&directory), Vec::<String>::new());
+    assert!(!directory.exists());
+}
+
+#[test]
+fn an_ordinary_user_without_user_namespaces_has_fusermount() {
+    if !nix::unistd::geteuid().is_root() || !Path::new("/usr/bin/fusermount3").exists() {
+        eprintln!("skipped: this takes root, to become another user, and fusermount3");
+        return;
+    }
+    let (tmp, home) = homes();
+    let Some(device) = open_device(tmp.path()) else {
+        return;
+    };
+    let root = tmp.path().join("root");
+    fs::create_dir(&root).unwrap();
+    let mut command = Command::new("/proc/self/exe");
+    command
+        .args(["--exact", "has_a_volume_by_fusermount_when_told_to"])
+        .env(HOLD, "1")
+        .env("TMPDIR", &home);
+    let prepare = move || {
+        with_device(&device)?;
+        let none: Option<&str> = None;
+        let everything = MsFlags::MS_BIND | MsFlags::MS_REC;
+        mount(Some("/"), &root, none, everything, none)?;
+        // A process with another root may make no user namespace.
+        nix::unistd::chroot(&root)?;
+        nix::unistd::chdir("/")?;
+        become_user(NOBODY)
+    };
+    // SAFETY: system calls only.
+    unsafe { command.pre_exec(prepare) };
+    let done = command.output().unwrap();
+    let said = String::from_utf8_lossy(&done.stdout).into_owned();
+    assert!(done.status.success(), "{said}");
+    assert!(said.contains("1 passed"), "{said}");
 }

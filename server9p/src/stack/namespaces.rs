@@ -123,7 +123,7 @@ fn become_root(mapping: &Mapping, flags: CloneFlags) -> Result<(), String> {
     let (uid, gid) = (geteuid(), getegid());
     let refused = |err: Errno| {
         format!(
-            "user {uid} may make no user namespace here ({}): run probe9p as root, or allow it with `sysctl \
+            "{NO_USERS} for user {uid} ({}): run probe9p as root, or allow it with `sysctl \
              -w user.max_user_namespaces=10000 kernel.unprivileged_userns_clone=1 \
              kernel.apparmor_restrict_unprivileged_userns=0` (those of them that exist)",
             err.desc()
@@ -227,6 +227,9 @@ pub const NO_PROC: &str = "/proc cannot be mounted for a pid namespace";
 
 /// How the sentence begins when root itself may make no namespaces: it has not all its capabilities.
 pub const NO_MOUNTS: &str = "no mount namespace can be made here";
+
+/// How the sentence begins when an ordinary user may make no user namespace.
+pub const NO_USERS: &str = "no user namespace can be made here";
 
 #[cfg(test)]
 mod tests {

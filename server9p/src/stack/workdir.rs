@@ -28,7 +28,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::StackError;
+use super::{StackError, fuse::MountBy, fuse_world::ground::unmount, mounts};
 
 const PREFIX: &str = "probe9p-";
 const OWNER: &CStr = c"owner";
@@ -186,11 +186,22 @@ pub fn remove_leftovers(under: &Path) -> Vec<PathBuf> {
         .flatten()
         .filter(|entry| entry.file_name().as_bytes().starts_with(PREFIX.as_bytes()))
         .map(|entry| entry.path())
-        .filter(|path| matches!(lock_of_dead(path), Some(lock) if remove_holding(path, &lock)))
+        .filter(|path| matches!(lock_of_dead(path), Some(lock) if remove_dead(path, &lock)))
         .collect()
 }
 
-fn remove_holding(path: &Path, _lock: &File) -> bool {
+/// Removes a dead run's directory, whose lock is held, with the mounts in it: fusermount3 makes some that
+/// everybody sees, and that stay when all their processes were killed at once.
+fn remove_dead(path: &Path, _lock: &File) -> bool {
+    for mount in mounts::all() {
+        if mount.point.starts_with(path) && mount.fs_type.starts_with("fuse") {
+            let by = match rustix::process::geteuid().is_root() {
+                true => MountBy::Syscall,
+                false => MountBy::Fusermount,
+            };
+            unmount(&mount.point, by);
+        }
+    }
     remove(path).is_ok()
 }
 

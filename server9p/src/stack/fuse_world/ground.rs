@@ -7,7 +7,7 @@ use std::{
         fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
         unix::process::CommandExt,
     },
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -25,7 +25,7 @@ use nix::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::stack::{Cache, Mounted, Series, agent::Ground, mounts, process};
+use crate::stack::{Cache, Mounted, Series, agent::Ground, fuse::MountBy, mounts, process};
 
 /// How long the daemon may take to mount.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -49,6 +49,10 @@ pub struct FuseMount {
     pub msize: u32,
     /// Whether to mount read-only.
     pub read_only: bool,
+    /// Who mounts.
+    pub by: MountBy,
+    /// Whether nobody but the user who mounts may use it.
+    pub owner_only: bool,
 }
 
 /// What the daemon is told: the mount, and where to say that it is made.
@@ -197,8 +201,25 @@ impl Ground for FuseGround {
         }
         let point = &self.mount.mountpoint;
         if mounts::all().iter().any(|mount| &mount.point == point) {
-            let _ = umount2(point, MntFlags::MNT_DETACH);
+            unmount(point, self.mount.by);
         }
+    }
+}
+
+/// Unmounts what the daemon did not.
+pub(in crate::stack) fn unmount(point: &Path, by: MountBy) {
+    match by {
+        // Somebody else may have been faster.
+        MountBy::Syscall => drop(umount2(point, MntFlags::MNT_DETACH)),
+        MountBy::Fusermount => drop(
+            Command::new("fusermount3")
+                .args(["-u", "-q", "-z", "--"])
+                .arg(point)
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status(),
+        ),
     }
 }
 

@@ -9,6 +9,7 @@
 
 pub mod ground;
 pub mod server;
+mod way;
 
 use std::{
     os::{
@@ -23,12 +24,14 @@ use std::{
 use self::{
     ground::FuseMount,
     server::{Server, run_as},
+    way::Way,
 };
 use super::{
     CommandSpec, Finished, Mounted, StackError, VolumeOptions, World,
     agent::process::{AgentConfig, Volume},
+    fuse::MountBy,
     live::{Live, Revived, lock},
-    namespaces::{NO_PROC, Namespaces},
+    mounts,
     path::start_agent,
     workdir::Workdir,
 };
@@ -57,7 +60,8 @@ impl FuseWorld {
     /// # Errors
     /// [`StackError::Unavailable`]: what is missing, and what brings it.
     pub fn new(options: &VolumeOptions, server: Server) -> Result<FuseWorld, StackError> {
-        check_device()?;
+        // Before anything is made.
+        Way::all()?;
         let run_as = run_as(options)?;
         let workdir = Workdir::new().map_err(|err| StackError::Unavailable(err.to_string()))?;
         let world = FuseWorld {
@@ -107,17 +111,19 @@ impl FuseWorld {
     }
 
     fn bring_up(&self) -> Result<Live, StackError> {
-        let mut namespaces = Namespaces::for_this_user();
-        match self.bring_up_in(&namespaces) {
-            Err(StackError::Unavailable(why)) if why.starts_with(NO_PROC) => {
-                namespaces.pid = false;
-                self.bring_up_in(&namespaces)
+        let mut first = None;
+        for way in Way::all()? {
+            match self.bring_up_by(&way) {
+                Err(why) if way.gives_way(&why) => first = first.or(Some(why)),
+                Err(why) => return Err(first.unwrap_or(why)),
+                Ok(live) => return Ok(live),
             }
-            other => other,
         }
+        Err(first.expect("without a way there was an error before"))
     }
 
-    fn bring_up_in(&self, namespaces: &Namespaces) -> Result<Live, StackError> {
+    fn bring_up_by(&self, way: &Way) -> Result<Live, StackError> {
+        unmount_left(&self.mountpoint);
         let (client_end, server_end) = UnixStream::pair().map_err(|err| {
             StackError::Unavailable(format!("no socket pair can be made for the server: {err}"))
         })?;
@@ -132,9 +138,13 @@ impl FuseWorld {
                 series: self.options.series,
                 cache: self.options.cache,
                 msize: self.options.msize,
-                read_only: self.options.read_only,
+                // The server refuses changes where that is asked for; v9fs knows nothing of it.
+                read_only: false,
+                by: way.by(),
+                // Others need `user_allow_other` in /etc/fuse.conf, which is not there by default.
+                owner_only: way.by() == MountBy::Fusermount,
             };
-            AgentConfig::new(link.as_fd(), Some(namespaces.clone()), Volume::Fuse(mount))
+            AgentConfig::new(link.as_fd(), way.namespaces(), Volume::Fuse(mount))
         };
         let mut server = server;
         match start_agent(config, &[client_end.as_fd()], PATIENCE) {
@@ -181,27 +191,13 @@ impl World for FuseWorld {
 impl Drop for FuseWorld {
     fn drop(&mut self) {
         self.revived.end();
+        unmount_left(&self.mountpoint);
     }
 }
 
-fn check_device() -> Result<(), StackError> {
-    use rustix::{
-        fs::{Access, access},
-        io::Errno,
-    };
-    let why = match access("/dev/fuse", Access::READ_OK | Access::WRITE_OK) {
-        Ok(()) => return Ok(()),
-        Err(Errno::NOENT) => {
-            "/dev/fuse does not exist: load it with `modprobe fuse`, or start the container with `--device \
-             /dev/fuse`"
-                .into()
-        }
-        Err(Errno::ACCESS) => format!(
-            "user {} may not open /dev/fuse: run as root, or give it the mode it has on most systems with \
-             `chmod 666 /dev/fuse`",
-            rustix::process::geteuid().as_raw()
-        ),
-        Err(err) => format!("/dev/fuse cannot be used: {err}"),
-    };
-    Err(StackError::Unavailable(why))
+/// Removes what a killed agent left of a mount that everybody sees; of others it leaves nothing.
+fn unmount_left(mountpoint: &Path) {
+    if mounts::all().iter().any(|mount| mount.point == mountpoint) {
+        ground::unmount(mountpoint, MountBy::Fusermount);
+    }
 }
