@@ -4,8 +4,9 @@ mod common;
 
 use std::fs;
 
-use common::{Place, entries, fuse};
+use common::{Place, Running, entries, fuse};
 use results::Report;
+use rustix::process::Signal;
 
 const WORKLOADS: [&str; 5] = [
     "seq_read_1m",
@@ -175,4 +176,39 @@ fn a_place_for_pages_that_is_a_file_is_named() {
         file.to_str().unwrap(),
     ]);
     ran.says(3, "file cannot be written");
+}
+
+#[test]
+fn an_interrupted_bench_keeps_what_it_measured() {
+    let place = Place::new();
+    let dir = place.path().join("volume");
+    fs::create_dir(&dir).unwrap();
+    let args = [
+        "bench",
+        "--seconds",
+        "0.1",
+        "--file-size",
+        "1",
+        "--format",
+        "jsonl",
+        "--path",
+        dir.to_str().unwrap(),
+    ];
+    let mut running = Running::start(place.command(&args));
+    let first = running.until("bench_finished");
+    running.signal(Signal::INT);
+    let ran = running.end();
+    assert_eq!(first["workload"], "seq_read_1m");
+    // The signal may come when all is done already.
+    let last = ran.stdout.lines().last().unwrap();
+    match ran.code {
+        Some(130) => assert!(
+            last.contains("\"event\":\"run_interrupted\"") && last.contains("SIGINT"),
+            "{last}"
+        ),
+        Some(0) => assert!(last.contains("\"event\":\"run_finished\""), "{last}"),
+        _ => panic!("{ran:?}"),
+    }
+    assert_eq!(place.left(), [""; 0]);
+    assert_eq!(entries(&dir), [""; 0]);
 }
