@@ -31,7 +31,7 @@ pub fn describe(seen: &Observation) -> String {
         Outcome::Error => match (&seen.call, &seen.errno, seen.exit_code) {
             // A detail that names both already says it better.
             (Some(call), Some(errno), _)
-                if detail.contains(call.as_str()) && detail.contains(errno.as_str()) =>
+                if detail.starts_with(call.as_str()) && detail.contains(errno.as_str()) =>
             {
                 return detail.to_owned();
             }
