@@ -89,7 +89,7 @@ submit!(
             "mail directories",
             "yarn"
         ])
-        .limit_secs(60)
+        .limit_secs(180)
 );
 
 fn many(_: &mut Ctx) -> CaseOutcome {
@@ -138,7 +138,6 @@ submit!(
     Case::new("directory.delete_while_listing", "a directory is emptied by removing each entry as it is listed", delete_while_listing)
         .source("POSIX readdir(): entries that stay are returned once; microsoft/WSL#138, phdeniel/nfs-ganesha#57")
         .needed_by(&["rm -r", "find -delete", "Python shutil.rmtree", "Go os.RemoveAll"])
-        .limit_secs(60)
 );
 
 fn delete_while_listing(_: &mut Ctx) -> CaseOutcome {
@@ -165,7 +164,6 @@ submit!(
     )
     .source("POSIX readdir()")
     .needed_by(&["build systems", "mail servers", "log shippers"])
-    .limit_secs(60)
 );
 
 fn add_while_listing(_: &mut Ctx) -> CaseOutcome {
@@ -209,7 +207,6 @@ submit!(
     )
     .source("POSIX readdir()")
     .needed_by(&["batch renamers", "mail servers (new to cur)", "spoolers"])
-    .limit_secs(60)
 );
 
 fn rename_while_listing(_: &mut Ctx) -> CaseOutcome {
@@ -413,7 +410,6 @@ submit!(
     )
     .source("POSIX mkdir(): atomic, EEXIST")
     .needed_by(&["shell scripts (mkdir locks)", "Bitbake", "nvm"])
-    .limit_secs(40)
 );
 
 fn lock_by_mkdir(_: &mut Ctx) -> CaseOutcome {
@@ -454,7 +450,6 @@ submit!(
     )
     .source("POSIX path resolution")
     .needed_by(&["npm before version 3", "Bazel", "rm -r"])
-    .limit_secs(40)
 );
 
 fn deep(_: &mut Ctx) -> CaseOutcome {

@@ -52,7 +52,6 @@ submit!(
         "cargo run, go run",
         "uploaded binaries"
     ])
-    .limit_secs(60)
 );
 
 fn exec(_: &mut Ctx) -> CaseOutcome {
@@ -132,7 +131,6 @@ submit!(
         "go test and cargo (which retry)",
         "installers that replace running programs"
     ])
-    .limit_secs(60)
 );
 
 fn text_busy(_: &mut Ctx) -> CaseOutcome {
@@ -153,7 +151,6 @@ submit!(
     )
     .source("POSIX rename()")
     .needed_by(&["package managers", "self-updating programs", "rustup"])
-    .limit_secs(60)
 );
 
 fn exec_replaced(_: &mut Ctx) -> CaseOutcome {
@@ -223,7 +220,6 @@ submit!(
     .source("POSIX execve(): set-user-ID")
     .needed_by(&["sudo, su, ping on a volume used as a root filesystem"])
     .needs(&[Need::SecondUser])
-    .limit_secs(60)
 );
 
 fn suid_exec(_: &mut Ctx) -> CaseOutcome {
@@ -263,7 +259,6 @@ submit!(
         "JNI",
         "plug-ins"
     ])
-    .limit_secs(60)
 );
 
 fn shared_library(ctx: &mut Ctx) -> CaseOutcome {

@@ -61,7 +61,6 @@ submit!(
     Case::new("io.append_two_writers", "no line of two processes that append to one file is lost or torn", append_two_writers)
         .source("POSIX write(): the offset is set to the end before each write, without another write between")
         .needed_by(&["web servers (access logs)", "syslog-like loggers", "make -j output", "pytest-xdist"])
-        .limit_secs(40)
 );
 
 fn append_two_writers(_: &mut Ctx) -> CaseOutcome {
@@ -205,7 +204,6 @@ submit!(
         "PID files",
         "npm and pip (lock files)"
     ])
-    .limit_secs(40)
 );
 
 fn excl(_: &mut Ctx) -> CaseOutcome {

@@ -186,7 +186,6 @@ submit!(
         "pnpm and Nix stores (deduplication)",
         "git worktrees of BusyBox-like trees"
     ])
-    .limit_secs(30)
 );
 
 fn many(_: &mut Ctx) -> CaseOutcome {
@@ -224,7 +223,6 @@ submit!(
     )
     .source("open(2): link() instead of O_EXCL for locks on network filesystems")
     .needed_by(&["dotlockfile", "procmail", "mutt", "apt-cacher"])
-    .limit_secs(40)
 );
 
 fn lock_race(_: &mut Ctx) -> CaseOutcome {

@@ -656,7 +656,6 @@ submit!(
     )
     .source("POSIX fcntl(): F_SETLKW; what locks are for")
     .needed_by(&["SQLite", "job queues by lock file", "package managers"])
-    .limit_secs(40)
 );
 
 fn exclusion(_: &mut Ctx) -> CaseOutcome {

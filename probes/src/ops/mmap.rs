@@ -504,7 +504,6 @@ submit!(
         "git (packs)",
         "machine-learning weights (safetensors, GGUF)"
     ])
-    .limit_secs(60)
 );
 
 fn large(_: &mut Ctx) -> CaseOutcome {

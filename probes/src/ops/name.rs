@@ -199,7 +199,6 @@ submit!(
     )
     .source("POSIX readdir()")
     .needed_by(&["encrypted trees", "media collections"])
-    .limit_secs(40)
 );
 
 fn long_listed(_: &mut Ctx) -> CaseOutcome {

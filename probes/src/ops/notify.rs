@@ -273,7 +273,6 @@ submit!(
     )
     .source("inotify(7): max_user_watches")
     .needed_by(&["IDEs", "webpack", "Syncthing"])
-    .limit_secs(40)
 );
 
 fn many_watches(_: &mut Ctx) -> CaseOutcome {

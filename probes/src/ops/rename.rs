@@ -105,7 +105,6 @@ submit!(
         "Prometheus textfile collector",
         "/etc/passwd updates"
     ])
-    .limit_secs(40)
 );
 
 fn atomic(_: &mut Ctx) -> CaseOutcome {

@@ -213,7 +213,6 @@ submit!(
         "LevelDB",
         "rustc and linkers"
     ])
-    .limit_secs(60)
 );
 
 fn many_open(_: &mut Ctx) -> CaseOutcome {

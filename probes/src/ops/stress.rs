@@ -76,7 +76,7 @@ submit!(
     )
     .source("fsx, the file system exerciser")
     .needed_by(&["databases", "disk images", "every program"])
-    .limit_secs(120)
+    .limit_secs(180)
 );
 
 fn random_io(_: &mut Ctx) -> CaseOutcome {
@@ -91,7 +91,7 @@ submit!(
     )
     .source("fsx, the file system exerciser")
     .needed_by(&["databases", "editors"])
-    .limit_secs(120)
+    .limit_secs(180)
 );
 
 fn random_io_small(_: &mut Ctx) -> CaseOutcome {
@@ -106,7 +106,7 @@ submit!(
     )
     .source("fsx, the file system exerciser; open(2): O_SYNC")
     .needed_by(&["write-ahead logs"])
-    .limit_secs(120)
+    .limit_secs(180)
 );
 
 fn random_io_sync(_: &mut Ctx) -> CaseOutcome {
@@ -121,7 +121,7 @@ submit!(
     )
     .source("POSIX rename(), link(), unlink(), mkdir(), rmdir()")
     .needed_by(&["package managers", "git", "build systems"])
-    .limit_secs(120)
+    .limit_secs(180)
 );
 
 /// What a name is in the model: an empty directory, or a file by the number of its contents.
@@ -259,7 +259,7 @@ submit!(
     )
     .source("POSIX open(), unlink()")
     .needed_by(&["compilers with -j", "mail servers", "PHP sessions"])
-    .limit_secs(120)
+    .limit_secs(180)
 );
 
 fn create_unlink(_: &mut Ctx) -> CaseOutcome {
@@ -289,7 +289,7 @@ submit!(
     )
     .source("POSIX rename()")
     .needed_by(&["mail servers (new to cur)", "job spoolers", "ccache"])
-    .limit_secs(120)
+    .limit_secs(180)
 );
 
 fn rename_storm(_: &mut Ctx) -> CaseOutcome {
@@ -352,7 +352,7 @@ submit!(
         "databases",
         "MPI-IO"
     ])
-    .limit_secs(120)
+    .limit_secs(180)
 );
 
 fn shared_file(_: &mut Ctx) -> CaseOutcome {
@@ -388,7 +388,7 @@ submit!(
         "log shippers",
         "follow-mode readers of databases"
     ])
-    .limit_secs(120)
+    .limit_secs(180)
 );
 
 fn read_while_written(_: &mut Ctx) -> CaseOutcome {
@@ -431,7 +431,7 @@ submit!(
     )
     .source("what cp -r, diff -r and rm -r do")
     .needed_by(&["npm install, pip install", "tar, rsync", "git checkout"])
-    .limit_secs(120)
+    .limit_secs(180)
 );
 
 fn tree_copy(_: &mut Ctx) -> CaseOutcome {

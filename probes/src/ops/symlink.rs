@@ -453,7 +453,6 @@ submit!(
     )
     .source("POSIX readlink(); NixOS/nixpkgs#22695: another link's target")
     .needed_by(&["Nix (profiles)", "npm"])
-    .limit_secs(30)
 );
 
 fn each_its_own(_: &mut Ctx) -> CaseOutcome {
