@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod case;
 pub mod catalogue;
+pub mod exec;
 pub mod explain;
 pub mod machine;
 pub mod ops;

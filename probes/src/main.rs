@@ -9,6 +9,7 @@ fn main() -> ExitCode {
     let child = server9p::helper::dispatch(&args)
         .or_else(|| probes::ops::dispatch(&args))
         .or_else(|| probes::tools::dispatch(&args))
-        .or_else(|| probes::bench::dispatch(&args));
+        .or_else(|| probes::bench::dispatch(&args))
+        .or_else(|| probes::exec::dispatch(&args));
     child.unwrap_or_else(cli::main)
 }

@@ -6,6 +6,7 @@
 
 mod bench;
 mod doctor;
+mod exec;
 mod exit;
 mod interrupt;
 mod keep;
@@ -46,6 +47,8 @@ enum Command {
     Run(Box<run::Run>),
     /// Measure throughput natively and on a volume
     Bench(Box<bench::Bench>),
+    /// Run any command natively and on a volume, and compare
+    Exec(Box<exec::Exec>),
     /// List what can be run
     List(list::List),
     /// Serve a directory over 9P2000.L until SIGINT or SIGTERM
@@ -63,6 +66,7 @@ impl Command {
         match self {
             Command::Run(run) => run.run(),
             Command::Bench(bench) => bench.run(),
+            Command::Exec(exec) => exec.run(),
             Command::List(list) => list.run(),
             Command::Serve(serve) => serve.run(),
             Command::Mount(mount) => mount.run(),

@@ -11,7 +11,7 @@ pub mod parse;
 pub mod recipe;
 mod script;
 mod sqlite;
-mod strace;
+pub mod strace;
 
 use std::{
     ffi::{OsStr, OsString},
