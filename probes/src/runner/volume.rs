@@ -11,6 +11,7 @@ use server9p::{
         Cache, Mounted, Series, StackError, VolumeOptions, World,
         fuse_world::{FuseWorld, server::Server as ServerProcess},
         path::PathWorld,
+        qemu::{self, Emulator, QemuServer, QemuWorld},
         uml::{UmlWorld, kernels},
     },
 };
@@ -156,10 +157,11 @@ impl Wanted {
             run_as: self.run_as,
             ..VolumeOptions::new(self.profile)
         };
-        let server = match self.server {
-            Server::Server9p => ServerProcess::Own,
-            Server::Diod => ServerProcess::Diod,
-            Server::Qemu => return Err(self.unknown()),
+        let server = match (self.server, self.client) {
+            (Server::Server9p, _) => ServerProcess::Own,
+            (Server::Diod, _) => ServerProcess::Diod,
+            (Server::Qemu, Client::Qemu) => return self.qemu(&options, QemuServer::Qemu),
+            (Server::Qemu, _) => return Err(self.unknown()),
         };
         match self.client {
             Client::Auto | Client::Fuse => {
@@ -191,8 +193,25 @@ impl Wanted {
                     native,
                 })
             }
-            Client::Qemu | Client::Kernel => Err(self.unknown()),
+            Client::Qemu => self.qemu(&options, QemuServer::Other(server)),
+            Client::Kernel => Err(self.unknown()),
         }
+    }
+
+    /// In a QEMU guest, with the profile's kernel or the one that is asked for: the reference is no other's.
+    fn qemu(&self, options: &VolumeOptions, server: QemuServer) -> Result<Mount, StackError> {
+        let kernel = qemu::kernels::find(options.series)?;
+        let world = QemuWorld::new(options, server, Emulator::new(None, kernel)?)?;
+        if self.keep {
+            world.keep();
+        }
+        let export = world.export().to_owned();
+        let native = Some(world.host_native().to_owned());
+        Ok(Mount {
+            world: Arc::new(world),
+            export,
+            native,
+        })
     }
 
     fn unknown(&self) -> StackError {
@@ -302,5 +321,25 @@ pub fn stacks() -> Vec<ListedStack> {
             _ => fuse.clone(),
         },
     };
-    clients.flat_map(with).map(listed).collect()
+    let mut stacks: Vec<ListedStack> = clients.flat_map(with).map(listed).collect();
+    stacks.extend([
+        ListedStack {
+            name: "qemu/qemu/golem".into(),
+            about: "the reference: QEMU's own server, in a guest with Linux 5.10",
+            missing: qemu(Profile::Golem),
+        },
+        ListedStack {
+            name: "qemu/server9p/golem".into(),
+            about: "our server under the reference's client",
+            missing: qemu(Profile::Golem),
+        },
+    ]);
+    stacks
+}
+
+/// Why no QEMU guest with the kernel of this profile can be had, if so.
+fn qemu(profile: Profile) -> Option<String> {
+    let kernel = qemu::kernels::find(Series::of(profile));
+    let emulator = kernel.and_then(|kernel| Emulator::new(None, kernel));
+    emulator.err().map(|error| error.to_string())
 }

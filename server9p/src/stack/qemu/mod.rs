@@ -193,6 +193,11 @@ impl QemuWorld {
         self.workdir.path()
     }
 
+    /// Leaves the run's directory where it is at the end.
+    pub fn keep(&self) {
+        self.workdir.keep();
+    }
+
     /// Process ids of the guest's keeper and of the server, if it is one of ours, by what they are.
     pub fn processes(&self) -> Vec<(&'static str, u32)> {
         let live = self.revived.current();
