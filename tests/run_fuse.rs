@@ -82,7 +82,10 @@ fn sqlite_tells_what_works_what_fails_and_what_helps() {
     );
     assert!(wal["volume"]["errno"].is_string(), "{wal}");
     let evidence = wal["cause"]["evidence"].to_string();
-    assert!(wal["cause"]["id"].is_string() && evidence.contains("mmap"), "{wal}");
+    assert!(
+        wal["cause"]["id"].is_string() && evidence.contains("mmap"),
+        "{wal}"
+    );
     assert_ne!(wal["cause"]["id"], "unmatched", "{wal}");
     let remedies = wal["remedies"].as_array().unwrap();
     assert!(

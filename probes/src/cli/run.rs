@@ -64,7 +64,7 @@ pub struct Run {
         long,
         value_name = "DIR",
         help_heading = "The volume",
-        conflicts_with_all = ["client", "server", "profile", "cache", "kernel", "run_as"]
+        conflicts_with_all = ["client", "server", "profile", "cache", "kernel", "run_as", "qemu"]
     )]
     path: Option<PathBuf>,
 
@@ -190,7 +190,7 @@ impl Run {
         Options {
             jobs: self.jobs.map_or(processors, usize::from),
             repeat: self.repeat,
-            timeout_scale: self.timeout_scale,
+            timeout_scale: self.timeout_scale * self.volume.wanted().slowness(),
             explain: !self.no_explain,
         }
     }

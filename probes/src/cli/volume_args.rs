@@ -1,5 +1,7 @@
 //! The options that say what volume to bring up, which `run`, `exec` and `bench` share.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use probes::runner::volume::{Client, Server, Wanted};
 use server9p::{
@@ -28,6 +30,9 @@ pub struct VolumeArgs {
     /// The client's kernel: 5.10 or 6.1 [default: 5.10 under golem, else 6.1]
     #[arg(long, value_name = "SERIES")]
     kernel: Option<Series>,
+    /// QEMU's program, when not the one on PATH
+    #[arg(long, value_name = "FILE")]
+    qemu: Option<PathBuf>,
     /// Whom the server runs as when root starts it [default: nobody]
     #[arg(long, value_name = "UID[:GID]")]
     run_as: Option<RunAs>,
@@ -43,6 +48,7 @@ impl VolumeArgs {
             cache: self.cache,
             series: self.kernel,
             run_as: self.run_as.map(RunAs::pair),
+            qemu: self.qemu.clone(),
             path: None,
             keep: false,
         }

@@ -56,12 +56,7 @@ pub fn examine() -> Vec<Finding> {
             "evidence of failing calls",
             "strace",
         ),
-        probe::program(
-            "sqlite3",
-            "the sqlite3 shell",
-            "the cases of tool sqlite3-cli",
-            "sqlite3",
-        ),
+        probe::tools(),
     ]
 }
 

@@ -8,8 +8,10 @@ use std::{
 };
 
 use nix::sched::{CloneFlags, unshare};
+use server9p::stack::{Series, qemu, uml};
 
 use super::{Finding, State};
+use crate::tools;
 
 /// The one command that installs what Debian has.
 const SETUP: &str = "scripts/setup";
@@ -161,24 +163,85 @@ pub fn namespaces() -> Finding {
     }
 }
 
-/// Looks for a user-mode Linux and its modules.
+/// Looks for user-mode Linux, of the series that the runtime ships and of the one it supports.
 pub fn uml() -> Finding {
     let base = missing(
         "uml",
         "user-mode Linux",
         "client uml: the real v9fs without KVM or root",
     );
-    let Some(path) = find_program("linux.uml") else {
-        return Finding {
-            remedy: Some(format!("{SETUP}, or apt-get install user-mode-linux")),
-            ..base
-        };
+    let found = uml::kernels::all();
+    let has = |series| found.iter().any(|kernel| kernel.is_of(series));
+    kernels(
+        base,
+        found
+            .iter()
+            .map(|kernel| format!("{} ({})", kernel.release, kernel.binary.display())),
+        has,
+    )
+}
+
+/// Looks for kernels that QEMU guests can boot.
+pub fn guest_kernels() -> Finding {
+    let base = missing("guest-kernels", "kernels for QEMU guests", "client qemu");
+    let found = qemu::kernels::all();
+    let has = |series| found.iter().any(|kernel| kernel.is_of(series));
+    kernels(base, found.iter().map(|kernel| kernel.release.clone()), has)
+}
+
+/// A finding about kernels: ready when there is any, with a remedy when one of the two series is not there.
+fn kernels(
+    base: Finding,
+    names: impl Iterator<Item = String>,
+    has: impl Fn(Series) -> bool,
+) -> Finding {
+    let names: Vec<String> = names.collect();
+    if names.is_empty() {
+        return base;
+    }
+    let absent: Vec<&str> = [Series::Linux5_10, Series::Linux6_1]
+        .into_iter()
+        .filter(|&series| !has(series))
+        .map(Series::name)
+        .collect();
+    let lacks = match absent.as_slice() {
+        [] => String::new(),
+        absent => format!("; not of series {}", absent.join(", ")),
     };
-    let about = version(&path, "--version").unwrap_or_else(|| "version unknown".into());
     Finding {
         state: State::Ready,
-        detail: format!("{} ({about})", path.display()),
-        remedy: None,
+        detail: names.join(", ") + &lacks,
+        remedy: (!absent.is_empty()).then(|| SETUP.into()),
+        ..base
+    }
+}
+
+/// Looks for the programs of the recipes.
+pub fn tools() -> Finding {
+    let base = missing("tools", "the programs of the recipes", "run --tool NAME");
+    let tools = match tools::list() {
+        Ok(tools) => tools,
+        Err(error) => {
+            return Finding {
+                state: State::Forbidden,
+                detail: error.to_string(),
+                ..base
+            };
+        }
+    };
+    let absent: Vec<&str> = tools
+        .iter()
+        .filter(|tool| tool.state.is_err())
+        .map(|tool| tool.name.as_str())
+        .collect();
+    let (there, all) = (tools.len() - absent.len(), tools.len());
+    Finding {
+        state: State::Ready,
+        detail: match absent.as_slice() {
+            [] => format!("all {all}"),
+            absent => format!("{there} of {all}; not here: {}", absent.join(", ")),
+        },
+        remedy: (!absent.is_empty()).then(|| format!("{SETUP} --tools {}", absent.join(","))),
         ..base
     }
 }
@@ -256,50 +319,5 @@ pub fn v9fs() -> Finding {
             remedy: Some("modprobe 9p as root, or take client uml or fuse".into()),
             ..base
         },
-    }
-}
-
-/// Where guest kernels are kept that `scripts/setup` fetched.
-pub fn cache_dir() -> Option<PathBuf> {
-    env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .filter(|dir| dir.is_absolute())
-        .or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".cache")))
-        .map(|dir| dir.join("probe9p"))
-}
-
-/// Lists the kernels for guests in the user's cache directory.
-pub fn guest_kernels() -> Finding {
-    let base = missing(
-        "guest-kernels",
-        "kernels for guests",
-        "clients uml and qemu with --kernel 5.10",
-    );
-    let Some(dir) = cache_dir() else {
-        return Finding {
-            detail: "neither XDG_CACHE_HOME nor HOME is set".into(),
-            ..base
-        };
-    };
-    let mut names: Vec<String> = fs::read_dir(&dir)
-        .map(|entries| {
-            entries
-                .filter_map(Result::ok)
-                .map(|entry| entry.file_name().to_string_lossy().into_owned())
-                .collect()
-        })
-        .unwrap_or_default();
-    names.sort();
-    if names.is_empty() {
-        return Finding {
-            detail: format!("nothing in {}", dir.display()),
-            ..base
-        };
-    }
-    Finding {
-        state: State::Ready,
-        detail: format!("{}: {}", dir.display(), names.join(", ")),
-        remedy: None,
-        ..base
     }
 }

@@ -82,6 +82,8 @@ pub struct Wanted {
     pub series: Option<Series>,
     /// Whom the server runs as when root starts it.
     pub run_as: Option<(u32, u32)>,
+    /// QEMU's program, when not the system's.
+    pub qemu: Option<PathBuf>,
     /// A directory that is mounted already, instead of all this.
     pub path: Option<PathBuf>,
     /// Whether the directories of the cases stay when the volume is gone.
@@ -135,6 +137,14 @@ impl Wanted {
         })
     }
 
+    /// How many times longer than on the host things may take there: a guest's processor is emulated.
+    pub fn slowness(&self) -> f64 {
+        match self.client {
+            Client::Qemu => 4.0,
+            Client::Auto | Client::Fuse | Client::Uml | Client::Kernel => 1.0,
+        }
+    }
+
     /// The volume's side once more, with another cache mode, for a remedy that says so.
     ///
     /// # Errors
@@ -157,14 +167,14 @@ impl Wanted {
             run_as: self.run_as,
             ..VolumeOptions::new(self.profile)
         };
-        let server = match (self.server, self.client) {
-            (Server::Server9p, _) => ServerProcess::Own,
-            (Server::Diod, _) => ServerProcess::Diod,
-            (Server::Qemu, Client::Qemu) => return self.qemu(&options, QemuServer::Qemu),
-            (Server::Qemu, _) => return Err(self.unknown()),
+        let server = match self.server {
+            Server::Server9p => Some(ServerProcess::Own),
+            Server::Diod => Some(ServerProcess::Diod),
+            // It is a part of QEMU, and serves nobody else.
+            Server::Qemu => None,
         };
-        match self.client {
-            Client::Auto | Client::Fuse => {
+        match (self.client, server) {
+            (Client::Auto | Client::Fuse, Some(server)) => {
                 let world = FuseWorld::new(&options, server)?;
                 if self.keep {
                     world.keep();
@@ -176,7 +186,7 @@ impl Wanted {
                     native,
                 })
             }
-            Client::Uml => {
+            (Client::Uml, Some(server)) => {
                 let kernel = match self.series {
                     Some(series) => kernels::find(series)?,
                     None => kernels::preferred(self.profile)?,
@@ -193,15 +203,18 @@ impl Wanted {
                     native,
                 })
             }
-            Client::Qemu => self.qemu(&options, QemuServer::Other(server)),
-            Client::Kernel => Err(self.unknown()),
+            (Client::Qemu, server) => {
+                self.qemu(&options, server.map_or(QemuServer::Qemu, QemuServer::Other))
+            }
+            (Client::Auto | Client::Fuse | Client::Uml | Client::Kernel, _) => Err(self.unknown()),
         }
     }
 
     /// In a QEMU guest, with the profile's kernel or the one that is asked for: the reference is no other's.
     fn qemu(&self, options: &VolumeOptions, server: QemuServer) -> Result<Mount, StackError> {
         let kernel = qemu::kernels::find(options.series)?;
-        let world = QemuWorld::new(options, server, Emulator::new(None, kernel)?)?;
+        let emulator = Emulator::new(self.qemu.as_deref(), kernel)?;
+        let world = QemuWorld::new(options, server, emulator)?;
         if self.keep {
             world.keep();
         }
@@ -298,48 +311,35 @@ pub struct ListedStack {
 pub fn stacks() -> Vec<ListedStack> {
     let fuse = machine::fuse();
     let fuse = (fuse.state != State::Ready).then_some(fuse.detail);
-    let uml = |profile| {
-        kernels::preferred(profile)
+    let says = |error: StackError| error.to_string();
+    let missing = |client, profile| match client {
+        Client::Uml => kernels::preferred(profile).err().map(says),
+        Client::Qemu => qemu::kernels::find(Series::of(profile))
+            .and_then(|kernel| Emulator::new(None, kernel))
             .err()
-            .map(|error| error.to_string())
+            .map(says),
+        _ => fuse.clone(),
     };
-    let clients = [Client::Fuse, Client::Uml].into_iter();
-    let with = |client| {
-        Profile::ALL
-            .into_iter()
-            .map(move |profile| (client, profile))
+    let listed = |client, server, profile, about| ListedStack {
+        name: format!("{client}/{server}/{profile}"),
+        about,
+        missing: missing(client, profile),
     };
-    let listed = |(client, profile)| ListedStack {
-        name: format!("{client}/server9p/{profile}"),
-        about: match profile {
-            Profile::Golem => "as the VM runtime: QEMU 8.1's behaviour, Linux 5.10's v9fs",
-            Profile::Qemu => "as QEMU since 9.2: special files can be made",
-            Profile::Posix => "all that the protocol allows",
-        },
-        missing: match client {
-            Client::Uml => uml(profile),
-            _ => fuse.clone(),
-        },
-    };
-    let mut stacks: Vec<ListedStack> = clients.flat_map(with).map(listed).collect();
-    stacks.extend([
-        ListedStack {
-            name: "qemu/qemu/golem".into(),
-            about: "the reference: QEMU's own server, in a guest with Linux 5.10",
-            missing: qemu(Profile::Golem),
-        },
-        ListedStack {
-            name: "qemu/server9p/golem".into(),
-            about: "our server under the reference's client",
-            missing: qemu(Profile::Golem),
-        },
-    ]);
+    let mut stacks = vec![listed(
+        Client::Qemu,
+        Server::Qemu,
+        Profile::Golem,
+        "the reference: QEMU's own server, the VM runtime's options, Linux 5.10",
+    )];
+    for client in [Client::Fuse, Client::Uml, Client::Qemu] {
+        for profile in Profile::ALL {
+            let about = match profile {
+                Profile::Golem => "as the VM runtime: QEMU 8.1's behaviour, Linux 5.10's v9fs",
+                Profile::Qemu => "as QEMU since 9.2: special files can be made",
+                Profile::Posix => "all that the protocol allows",
+            };
+            stacks.push(listed(client, Server::Server9p, profile, about));
+        }
+    }
     stacks
-}
-
-/// Why no QEMU guest with the kernel of this profile can be had, if so.
-fn qemu(profile: Profile) -> Option<String> {
-    let kernel = qemu::kernels::find(Series::of(profile));
-    let emulator = kernel.and_then(|kernel| Emulator::new(None, kernel));
-    emulator.err().map(|error| error.to_string())
 }
