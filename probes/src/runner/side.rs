@@ -32,6 +32,9 @@ pub struct Side {
     pub owner: Option<(u32, u32)>,
     /// Numbers the fresh directories.
     pub next: AtomicU64,
+    /// A directory of the run, on a local file system that the child may write too: for the child's temporary
+    /// files, so that nothing is left of them when the run is killed. A guest has its own.
+    pub local: Option<PathBuf>,
     /// Leaves the directories of cases behind.
     pub keep: bool,
 }
@@ -48,6 +51,7 @@ impl Side {
             there: dir.to_owned(),
             owner: owner.filter(|(uid, _)| *uid != rustix::process::geteuid().as_raw()),
             next: AtomicU64::new(1),
+            local: None,
             keep: false,
         }
     }
@@ -76,7 +80,14 @@ impl Side {
         if matches!(self.world.mounted().client.as_str(), "fuse" | "kernel") {
             command = command.env(HOST_DIR, &here);
         }
+        let temporary = self.temporary(&here)?;
+        if let Some(dir) = &temporary {
+            command = command.env("TMPDIR", dir);
+        }
         let finished = self.world.run(&command);
+        if let Some(dir) = &temporary {
+            let _ = fs::remove_dir_all(dir);
+        }
         // What cannot be removed now goes with the run's directory; a volume that hangs is not touched.
         let hangs = matches!(
             &finished,
@@ -98,14 +109,19 @@ impl Side {
     pub fn fresh(&self, id: &str) -> Result<(PathBuf, PathBuf), StackError> {
         let name = format!("{}-{id}", self.next.fetch_add(1, Ordering::Relaxed));
         let here = self.here.join(&name);
-        self.make(&here).map_err(|error| {
-            StackError::Unavailable(format!(
-                "{} cannot be made for a case ({error}); free space there, or see that its parent can \
-                 be written",
-                here.display()
-            ))
-        })?;
+        self.make(&here).map_err(|error| unmade(&here, &error))?;
         Ok((here, self.there.join(&name)))
+    }
+
+    /// Makes the directory for the temporary files of the child whose fresh directory is `here`.
+    fn temporary(&self, here: &Path) -> Result<Option<PathBuf>, StackError> {
+        let Some(local) = &self.local else {
+            return Ok(None);
+        };
+        let name = here.file_name().unwrap_or_default().to_string_lossy();
+        let dir = local.join(format!("tmp-{}-{name}", self.name));
+        self.make(&dir).map_err(|error| unmade(&dir, &error))?;
+        Ok(Some(dir))
     }
 
     fn make(&self, dir: &Path) -> io::Result<()> {
@@ -117,6 +133,13 @@ impl Side {
             None => Ok(()),
         }
     }
+}
+
+fn unmade(dir: &Path, error: &io::Error) -> StackError {
+    StackError::Unavailable(format!(
+        "{} cannot be made for a case ({error}); free space there, or see that its parent can be written",
+        dir.display()
+    ))
 }
 
 /// What a child's end says: its own observation if it came to write one, else how it ended.

@@ -109,6 +109,11 @@ impl Wanted {
     /// [`StackError::Unavailable`] when this machine cannot do it, with what would make it so.
     pub fn bring_up(&self) -> Result<Volume, StackError> {
         let mut up = self.bring_up_both()?;
+        // The worlds that are on the host reach the host's directories.
+        if self.path.is_some() {
+            up.volume.local = Some(up.native.here.clone());
+        }
+        up.native.local = Some(up.native.here.clone());
         (up.native.keep, up.volume.keep) = (self.keep, self.keep);
         Ok(up)
     }
@@ -288,8 +293,10 @@ impl Mount {
     /// The volume's side: fresh directories are made in the export, and commands find them in the volume.
     fn volume_side(self) -> Side {
         let there = self.world.path().to_owned();
+        let local = self.world.native().map(PathBuf::from);
         Side {
             there,
+            local,
             ..Side::new("volume", self.world, &self.export)
         }
     }
