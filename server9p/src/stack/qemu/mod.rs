@@ -188,11 +188,6 @@ impl QemuWorld {
         &self.native
     }
 
-    /// Leaves the run's directory where it is when the volume is gone.
-    pub fn keep(&self) {
-        self.workdir.keep();
-    }
-
     /// The run's directory, which holds all others.
     pub fn workdir(&self) -> &Path {
         self.workdir.path()
