@@ -1,6 +1,8 @@
 //! Tool cases, run natively through the built program: every recipe's own expectations hold on a plain directory,
 //! and what a script leaves behind is ended.
 
+mod common;
+
 use std::{
     os::unix::process::ExitStatusExt,
     path::Path,
@@ -226,5 +228,62 @@ fn the_built_in_shell_ends_as_sqlite3_does() {
         ends(&["db", ".frobnicate"])
             .2
             .contains("no command `.frobnicate`")
+    );
+}
+
+/// The main job, end to end, for the cases whose verdicts a user of the VM runtime meets first.
+#[test]
+fn sqlite_on_a_volume_works_or_is_explained() {
+    if !common::fuse("sqlite_on_a_volume_works_or_is_explained") {
+        return;
+    }
+    let place = common::Place::new();
+    let cases = "sqlite.rollback_delete,sqlite.wal,sqlite.temp_store_on_volume,sqlite.mmap_size";
+    let ran = place.run(&[
+        "run", "--client", "fuse", "--case", cases, "--format", "json",
+    ]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let report = ran.json();
+    let case = |id: &str| {
+        let all = report["cases"].as_array().expect("cases");
+        all.iter()
+            .find(|case| case["id"] == id)
+            .unwrap_or_else(|| panic!("{id}: {report:#}"))
+    };
+    assert_eq!(case("sqlite.rollback_delete")["verdict"], "works");
+    let wal = case("sqlite.wal");
+    assert_eq!(
+        (&wal["verdict"], &wal["volume"]["call"]),
+        (&"workaround".into(), &"mmap".into()),
+        "{wal:#}"
+    );
+    assert_eq!(wal["cause"]["id"], "mmap-shared-writable");
+    let evidence = wal["cause"]["evidence"][0].as_str().expect("evidence");
+    assert!(
+        evidence.starts_with("mmap(db-shm, ") && evidence.contains("MAP_SHARED"),
+        "{evidence}"
+    );
+    let remedies = wal["remedies"].as_array().expect("remedies");
+    for id in [
+        "journal-mode-delete",
+        "locking-mode-exclusive",
+        "cache-mmap",
+    ] {
+        let found = remedies.iter().find(|remedy| remedy["id"] == id);
+        assert_eq!(
+            found.map(|remedy| &remedy["verified"]),
+            Some(&true.into()),
+            "{id}: {wal:#}"
+        );
+    }
+    assert_eq!(
+        case("sqlite.temp_store_on_volume")["cause"]["id"],
+        "setattr-by-path-after-unlink"
+    );
+    assert_eq!(case("sqlite.mmap_size")["verdict"], "degraded");
+    assert!(
+        place.left().is_empty(),
+        "nothing is left behind: {:?}",
+        place.left()
     );
 }
