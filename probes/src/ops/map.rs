@@ -15,6 +15,9 @@ pub const SHARED: i32 = libc::MAP_SHARED;
 /// What is stored stays with this process.
 pub const PRIVATE: i32 = libc::MAP_PRIVATE;
 
+/// The size of a page, in bytes, of the machines that the VM runtime runs on.
+pub const PAGE: usize = 4096;
+
 /// A mapping of the first bytes of a file.
 pub struct Map {
     address: *mut libc::c_void,

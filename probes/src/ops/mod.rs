@@ -1,4 +1,4 @@
-//! Operation cases: a few system calls each, one file a family.
+//! Operation cases: a few system calls each, one file or folder a family below [`cases`].
 //!
 //! [`case`] says what a case is, [`stop`] how its calls fail, [`files`] and [`process`] are the vocabulary
 //! that cases are written in, [`needs`] what a machine may lack, and [`child`] runs one. A case asserts its
@@ -13,29 +13,7 @@ pub mod needs;
 pub mod process;
 pub mod stop;
 
-mod allocate;
-mod asynchronous;
-mod coherence;
-mod directory;
-mod exec;
-mod inode;
-mod io;
-mod link;
-mod lock;
-mod mmap;
-mod mount;
-mod name;
-mod notify;
-mod permission;
-mod rename;
-mod space;
-mod special;
-mod stress;
-mod symlink;
-mod sync;
-mod time;
-mod unlinked;
-mod xattr;
+mod cases;
 
 use std::ffi::OsString;
 
@@ -48,26 +26,6 @@ pub use self::{
     child::dispatch,
 };
 use crate::case::{PlannedCase, PlannedRemedy};
-
-/// What a family's file starts with.
-#[allow(unused_imports, reason = "a vocabulary; each family uses a part of it")]
-mod prelude {
-    pub(super) use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-
-    pub(super) use inventory::submit;
-    pub(super) use nix::errno::Errno;
-    pub(super) use rustix::fs::{AtFlags, CWD, Mode, OFlags};
-    pub(super) use server9p::stack::Cache;
-
-    pub(super) use super::{
-        case::{Case, Ctx},
-        files::*,
-        map::{Map, PRIVATE, READ, SHARED, WRITE},
-        needs::{Need, OTHER, THIRD},
-        process::{as_user, fork},
-        stop::{Call, CaseOutcome, Stop, check, ensure, expect},
-    };
-}
 
 /// The families, in the order in which they are listed and run, with what each is about.
 const FAMILIES: &[(&str, &str)] = &[

@@ -1,111 +1,6 @@
-//! Allocating room, and moving bytes between files inside the kernel.
+//! Moving bytes between files, pipes and sockets inside the kernel.
 
-use rustix::fs::FallocateFlags;
-
-use super::prelude::*;
-
-submit!(
-    Case::new(
-        "io.fallocate",
-        "fallocate gives a file its length and room",
-        fallocate
-    )
-    .source("fallocate(2); kata-containers/runtime#687")
-    .needed_by(&["systemd-journald", "fio", "qemu-img", "BitTorrent clients"])
-);
-
-fn fallocate(_: &mut Ctx) -> CaseOutcome {
-    let fd = create("data", b"kept")?;
-    rustix::fs::fallocate(&fd, FallocateFlags::empty(), 0, 100_000)
-        .call("fallocate", "data, 0+100000")?;
-    expect("fallocate", "st_size", stat("data")?.st_size, 100_000)?;
-    same_bytes(
-        "fallocate",
-        "data",
-        &read_at(&fd, "data", 0, 6)?,
-        b"kept\0\0",
-    )
-}
-
-submit!(
-    Case::new(
-        "io.posix_fallocate",
-        "posix_fallocate gives a file its length, if need be by writing",
-        posix_fallocate
-    )
-    .source("POSIX posix_fallocate(); glibc writes where the filesystem has no fallocate")
-    .needed_by(&[
-        "MySQL (InnoDB)",
-        "aria2",
-        "Transmission",
-        "sqlite with chunk sizes"
-    ])
-);
-
-fn posix_fallocate(_: &mut Ctx) -> CaseOutcome {
-    let fd = create("data", b"kept")?;
-    // SAFETY: the descriptor is open; the call takes numbers alone.
-    let error = unsafe { libc::posix_fallocate(fd.as_raw_fd(), 0, 100_000) };
-    let result = if error == 0 {
-        Ok(())
-    } else {
-        Err(Errno::from_raw(error))
-    };
-    result.call("posix_fallocate", "data, 0+100000")?;
-    expect("posix_fallocate", "st_size", stat("data")?.st_size, 100_000)?;
-    same_bytes(
-        "posix_fallocate",
-        "data",
-        &read_at(&fd, "data", 0, 6)?,
-        b"kept\0\0",
-    )
-}
-
-submit!(
-    Case::new(
-        "io.fallocate_keep_size",
-        "fallocate with FALLOC_FL_KEEP_SIZE leaves the length",
-        fallocate_keep_size
-    )
-    .source("fallocate(2): FALLOC_FL_KEEP_SIZE")
-    .needed_by(&["rsync --preallocate", "RocksDB", "Samba"])
-);
-
-fn fallocate_keep_size(_: &mut Ctx) -> CaseOutcome {
-    let fd = create("data", b"kept")?;
-    rustix::fs::fallocate(&fd, FallocateFlags::KEEP_SIZE, 0, 100_000)
-        .call("fallocate", "data, FALLOC_FL_KEEP_SIZE")?;
-    contents("fallocate", "data", b"kept")
-}
-
-submit!(
-    Case::new(
-        "io.punch_hole",
-        "fallocate with FALLOC_FL_PUNCH_HOLE turns a range into zeros",
-        punch_hole
-    )
-    .source("fallocate(2): FALLOC_FL_PUNCH_HOLE")
-    .needed_by(&[
-        "MySQL (page compression)",
-        "QEMU (discard)",
-        "MongoDB",
-        "fstrim of loop devices"
-    ])
-);
-
-fn punch_hole(_: &mut Ctx) -> CaseOutcome {
-    let fd = create("data", &[b'd'; 16_384])?;
-    rustix::fs::fallocate(
-        &fd,
-        FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE,
-        4096,
-        4096,
-    )
-    .call("fallocate", "data, FALLOC_FL_PUNCH_HOLE, 4096+4096")?;
-    let mut want = vec![b'd'; 16_384];
-    want[4096..8192].fill(0);
-    contents("fallocate", "data", &want)
-}
+use super::super::prelude::*;
 
 submit!(
     Case::new(
@@ -315,30 +210,36 @@ fn clone(ctx: &mut Ctx) -> CaseOutcome {
 
 submit!(
     Case::new(
-        "io.fadvise",
-        "posix_fadvise is accepted, and the file reads the same",
-        fadvise
+        "io.tee",
+        "tee copies what is in one pipe into another, on its way into two files",
+        tee
     )
-    .source("POSIX posix_fadvise()")
-    .needed_by(&[
-        "cat, cp, sort",
-        "RocksDB",
-        "PostgreSQL",
-        "rsync --drop-cache"
-    ])
+    .source("tee(2), splice(2)")
+    .needed_by(&["systemd", "log pipelines", "HAProxy"])
 );
 
-fn fadvise(_: &mut Ctx) -> CaseOutcome {
-    use rustix::fs::Advice;
-    let fd = create("data", &[b'a'; 50_000])?;
-    for advice in [
-        Advice::Sequential,
-        Advice::WillNeed,
-        Advice::Random,
-        Advice::DontNeed,
-    ] {
-        rustix::fs::fadvise(&fd, 0, None, advice)
-            .call("posix_fadvise", format_args!("data, {advice:?}"))?;
-    }
-    contents("posix_fadvise", "data", &[b'a'; 50_000])
+fn tee(_: &mut Ctx) -> CaseOutcome {
+    use rustix::pipe::{SpliceFlags, pipe, splice};
+    write("from", b"twice")?;
+    let from = open("from", OFlags::RDONLY)?;
+    let (one, two) = (create("one", b"")?, create("two", b"")?);
+    let (out_a, in_a) = pipe().call("pipe", "")?;
+    let (out_b, in_b) = pipe().call("pipe", "")?;
+    let flags = SpliceFlags::empty();
+    expect(
+        "splice",
+        "the count",
+        splice(&from, None, &in_a, None, 5, flags).call("splice", "from, a pipe")?,
+        5,
+    )?;
+    expect(
+        "tee",
+        "the count",
+        rustix::pipe::tee(&out_a, &in_b, 5, flags).call("tee", "a pipe, a pipe")?,
+        5,
+    )?;
+    splice(&out_a, None, &one, None, 5, flags).call("splice", "a pipe, one")?;
+    splice(&out_b, None, &two, None, 5, flags).call("splice", "a pipe, two")?;
+    contents("splice", "one", b"twice")?;
+    contents("splice", "two", b"twice")
 }

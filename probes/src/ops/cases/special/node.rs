@@ -7,7 +7,7 @@ use std::{
 
 use rustix::fs::FileType;
 
-use super::prelude::*;
+use super::super::prelude::*;
 
 const REFUSED: &str =
     "QEMU hw/9pfs/9p-util.h refuses to open special files since the fix of CVE-2023-2861";

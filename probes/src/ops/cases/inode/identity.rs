@@ -1,10 +1,11 @@
-//! Identity of files: one file is one inode number, however it was reached and whatever it is called.
+//! One file is one inode number, however it was reached and whatever it is called.
 
-use std::collections::{BTreeMap, BTreeSet};
+use rustix::fs::RawDir;
+use rustix::fs::StatxFlags;
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
-use rustix::fs::{RawDir, StatxFlags};
-
-use super::prelude::*;
+use super::*;
 
 submit!(
     Case::new(
@@ -259,141 +260,4 @@ fn statx_agrees(_: &mut Ctx) -> CaseOutcome {
         (new.stx_mtime.tv_sec, i64::from(new.stx_mtime.tv_nsec)),
         (old.st_mtime, old.st_mtime_nsec as i64),
     )
-}
-
-submit!(
-    Case::new(
-        "inode.o_path",
-        "a descriptor opened with O_PATH serves fstat, *at() and re-opening by /proc/self/fd",
-        o_path
-    )
-    .source("open(2): O_PATH; proc(5): /proc/PID/fd")
-    .needed_by(&["systemd", "runc and crun", "tmpfiles", "glib (GLocalFile)"])
-);
-
-fn o_path(_: &mut Ctx) -> CaseOutcome {
-    mkdir("dir")?;
-    write("dir/data", b"reached")?;
-    let dir = open("dir", OFlags::PATH)?;
-    let file = rustix::fs::openat(&dir, "data", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
-        .call("openat", "dir, data, O_PATH")?;
-    expect("fstat", "st_size", fstat(&file, "data")?.st_size, 7)?;
-    rustix::io::read(&file, &mut [0; 4]).refused(
-        "read",
-        "data, opened with O_PATH",
-        Errno::EBADF,
-    )?;
-    let again = open(&proc_fd(&file), OFlags::RDWR)?;
-    same_bytes("open", "data", &read_at(&again, "data", 0, 10)?, b"reached")
-}
-
-submit!(
-    Case::new(
-        "inode.reopen_proc_fd",
-        "a file that is open for reading is opened anew for writing by /proc/self/fd",
-        reopen_proc_fd
-    )
-    .source("proc(5): /proc/PID/fd; open_tree and memfd users do the same")
-    .needed_by(&["runc", "systemd (fd_reopen)", "bash <(…) and /dev/fd"])
-);
-
-fn reopen_proc_fd(_: &mut Ctx) -> CaseOutcome {
-    write("data", b"old")?;
-    let fd = open("data", OFlags::RDONLY)?;
-    let writer = open(&proc_fd(&fd), OFlags::WRONLY)?;
-    write_at(&writer, "data", 0, b"new")?;
-    same_bytes("open", "data", &read_at(&fd, "data", 0, 10)?, b"new")
-}
-
-submit!(
-    Case::new(
-        "inode.name_to_handle",
-        "name_to_handle_at gives a handle that is the same for the same file",
-        name_to_handle
-    )
-    .source("name_to_handle_at(2); v9fs has no export operations")
-    .needed_by(&[
-        "podman (storage drivers)",
-        "systemd (cg, mount detection)",
-        "CRIU",
-        "fanotify users",
-        "nfsd"
-    ])
-);
-
-fn name_to_handle(_: &mut Ctx) -> CaseOutcome {
-    write("data", b"x")?;
-    write("else", b"x")?;
-    let handle = Handle::of("data").call("name_to_handle_at", "data")?;
-    link("data", "again")?;
-    let again = Handle::of("again").call("name_to_handle_at", "again")?;
-    let other = Handle::of("else").call("name_to_handle_at", "else")?;
-    ensure(
-        "name_to_handle_at",
-        handle.0 == again.0,
-        "two names of one file have different handles",
-    )?;
-    ensure(
-        "name_to_handle_at",
-        handle.0 != other.0,
-        "two files have the same handle",
-    )
-}
-
-submit!(
-    Case::new(
-        "inode.open_by_handle",
-        "open_by_handle_at opens the file of a handle, also after a rename",
-        open_by_handle
-    )
-    .source("open_by_handle_at(2)")
-    .needed_by(&["CRIU", "nfsd", "fanotify users", "xfsdump"])
-    .needs(&[Need::HostRoot])
-);
-
-fn open_by_handle(_: &mut Ctx) -> CaseOutcome {
-    write("data", b"by handle")?;
-    let mut handle = Handle::of("data").call("name_to_handle_at", "data")?;
-    rename("data", "moved")?;
-    let dir = open(".", OFlags::RDONLY)?;
-    // SAFETY: the handle's buffer was filled by name_to_handle_at and outlives the call.
-    let fd = check(unsafe {
-        libc::open_by_handle_at(
-            dir.as_raw_fd(),
-            handle.0.as_mut_ptr().cast(),
-            libc::O_RDONLY,
-        )
-    })
-    .call("open_by_handle_at", "moved")?;
-    // SAFETY: the descriptor was just made and belongs to nobody else.
-    let fd = unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(fd) };
-    same_bytes(
-        "open_by_handle_at",
-        "moved",
-        &read_at(&fd, "moved", 0, 20)?,
-        b"by handle",
-    )
-}
-
-/// A file handle: the kernel's struct file_handle, 8 bytes of head and up to 128 of the handle itself.
-struct Handle([u32; 34]);
-
-impl Handle {
-    fn of(path: &str) -> Result<Self, Errno> {
-        let path = std::ffi::CString::new(path).map_err(|_| Errno::EINVAL)?;
-        let mut handle = Handle([0; 34]);
-        handle.0[0] = 128;
-        let mut mount = 0;
-        // SAFETY: the buffer holds the head and as many bytes as its first field says.
-        check(unsafe {
-            libc::name_to_handle_at(
-                libc::AT_FDCWD,
-                path.as_ptr(),
-                handle.0.as_mut_ptr().cast(),
-                &mut mount,
-                0,
-            )
-        })?;
-        Ok(handle)
-    }
 }

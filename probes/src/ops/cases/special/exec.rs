@@ -2,7 +2,7 @@
 
 use std::{fs, process::Command};
 
-use super::prelude::*;
+use super::super::prelude::*;
 
 /// Copies a real program to the volume, of which the kernel has to map code and data.
 fn copy_cat(to: &str) -> CaseOutcome {

@@ -1,0 +1,118 @@
+//! Deep trees, long paths, and staying below a directory.
+
+use super::*;
+
+submit!(
+    Case::new(
+        "directory.deep",
+        "a tree 100 directories deep is made, walked by ., .. and names, and removed",
+        deep
+    )
+    .source("POSIX path resolution")
+    .needed_by(&["npm before version 3", "Bazel", "rm -r"])
+);
+
+fn deep(_: &mut Ctx) -> CaseOutcome {
+    let mut fds = vec![open(".", OFlags::PATH)?];
+    for i in 0..100 {
+        let parent = &fds[i];
+        rustix::fs::mkdirat(parent, "d", mode(0o755)).call("mkdirat", "d")?;
+        fds.push(
+            rustix::fs::openat(parent, "d", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+                .call("openat", "d")?,
+        );
+    }
+    write(&format!("{}leaf", "d/".repeat(100)), b"x")?;
+    contents(
+        "mkdir",
+        &format!("{}d/../{}leaf", "d/./".repeat(50), "d/".repeat(50)),
+        b"x",
+    )?;
+    let up = format!("{}{}", "d/".repeat(100), "../".repeat(100));
+    expect(
+        "stat",
+        "what 100 times .. leads to",
+        id(&stat(&up)?),
+        id(&stat(".")?),
+    )?;
+    unlink(&format!("{}leaf", "d/".repeat(100)))?;
+    for i in (0..100).rev() {
+        rustix::fs::unlinkat(&fds[i], "d", AtFlags::REMOVEDIR)
+            .call("unlinkat", "d, AT_REMOVEDIR")?;
+    }
+    holds("unlinkat", ".", &[])
+}
+
+submit!(
+    Case::new(
+        "directory.path_max",
+        "a path of 4095 bytes is used, and one of 4096 gives ENAMETOOLONG",
+        path_max
+    )
+    .source("POSIX: PATH_MAX, ENAMETOOLONG")
+    .needed_by(&["Bazel and Nix builds", "Node.js projects"])
+);
+
+fn path_max(_: &mut Ctx) -> CaseOutcome {
+    let part = "p".repeat(254);
+    let mut path = String::new();
+    for _ in 0..15 {
+        path += &part;
+        mkdir(&path)?;
+        path.push('/');
+    }
+    // 15 parts of 255 bytes are 3825; 270 are left: a directory of 200 with its slash, then a file.
+    path += &"q".repeat(200);
+    mkdir(&path)?;
+    path.push('/');
+    let name = "f".repeat(4095 - path.len());
+    write(&format!("{path}{name}"), b"deep")?;
+    contents("open", &format!("{path}{name}"), b"deep")?;
+    rustix::fs::stat(format!("{path}{name}f")).refused(
+        "stat",
+        "a path of 4096 bytes",
+        Errno::ENAMETOOLONG,
+    )
+}
+
+submit!(
+    Case::new(
+        "directory.openat2",
+        "openat2 with RESOLVE_BENEATH opens what is below and refuses to leave the directory",
+        openat2
+    )
+    .source("openat2(2): RESOLVE_BENEATH, EXDEV")
+    .needed_by(&[
+        "Rust cap-std, pathrs",
+        "runc",
+        "Samba",
+        "containers/storage"
+    ])
+);
+
+fn openat2(_: &mut Ctx) -> CaseOutcome {
+    use rustix::fs::ResolveFlags;
+    mkdir("dir")?;
+    mkdir("dir/sub")?;
+    write("dir/sub/data", b"inside")?;
+    write("outside", b"outside")?;
+    symlink("../outside", "dir/out")?;
+    let dir = open("dir", OFlags::PATH)?;
+    let below = |path: &str| {
+        rustix::fs::openat2(
+            &dir,
+            path,
+            OFlags::RDONLY,
+            Mode::empty(),
+            ResolveFlags::BENEATH,
+        )
+    };
+    let fd = below("sub/../sub/data").call("openat2", "dir, sub/../sub/data, RESOLVE_BENEATH")?;
+    same_bytes("openat2", "data", &read_at(&fd, "data", 0, 10)?, b"inside")?;
+    below("../outside").refused("openat2", "dir, ../outside, RESOLVE_BENEATH", Errno::EXDEV)?;
+    below("out").refused(
+        "openat2",
+        "dir, out (a link that leaves it), RESOLVE_BENEATH",
+        Errno::EXDEV,
+    )
+}

@@ -1,0 +1,9 @@
+//! Reading and writing: plain, with flags, without waiting, and inside the kernel.
+
+mod aio;
+mod allocate;
+mod copy;
+mod flags;
+mod truncate;
+mod uring;
+mod write;
