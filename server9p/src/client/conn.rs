@@ -71,15 +71,14 @@ enum Fate {
     Detached(Option<u32>),
 }
 
-/// Where Rread's data goes.
-#[derive(Debug, Default)]
+/// Where Rread's data goes. Several requests in flight may fill parts of one buffer; whoever reads for all is the
+/// only one to touch it.
+#[derive(Debug)]
 pub(super) struct Sink {
     /// Grows as needed, and never shrinks.
-    pub buffer: Vec<u8>,
+    pub buffer: Arc<Mutex<Vec<u8>>>,
     /// The data is put here.
     pub at: usize,
-    /// How many bytes of it came.
-    pub got: usize,
 }
 
 /// A reply, taken apart as far as its header.
@@ -89,8 +88,8 @@ pub(super) struct Reply {
     pub kind: u8,
     /// What follows the header, unless it went into `data`.
     pub body: Vec<u8>,
-    /// The sink that was given with the request.
-    pub data: Option<Sink>,
+    /// How many bytes of Rread's data went into the sink.
+    pub data: Option<usize>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -362,7 +361,7 @@ impl Connection {
         };
         let mut left = size - wire::HEADER;
         match data {
-            Some(mut sink) if kind == kind::TREAD + 1 && left >= 4 => {
+            Some(sink) if kind == kind::TREAD + 1 && left >= 4 => {
                 let mut count = [0; 4];
                 reader.fill(&mut count)?;
                 left -= 4;
@@ -370,17 +369,16 @@ impl Connection {
                     return Err("the server sent an Rread whose count is not its length".into());
                 }
                 let end = sink.at + left;
-                if sink.buffer.len() < end {
-                    sink.buffer.resize(end, 0);
+                let mut buffer = lock(&sink.buffer);
+                if buffer.len() < end {
+                    buffer.resize(end, 0);
                 }
-                reader.fill(&mut sink.buffer[sink.at..end])?;
-                sink.got = left;
-                reply.data = Some(sink);
+                reader.fill(&mut buffer[sink.at..end])?;
+                reply.data = Some(left);
             }
-            sink => {
+            _ => {
                 reply.body = vec![0; left];
                 reader.fill(&mut reply.body)?;
-                reply.data = sink;
             }
         }
         drop(reader);

@@ -1,6 +1,10 @@
 //! 9P2000.L, one method a message.
 
-use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
+use std::{
+    os::fd::OwnedFd,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use super::{
     Attr, ClientError, Connection, DirEntries, Fid, GetattrMask, LockRequest, LockStatus, LockType,
@@ -199,27 +203,86 @@ impl Client {
         buffer: &mut Vec<u8>,
         at: usize,
     ) -> Result<usize, ClientError> {
+        let shared = Arc::new(Mutex::new(std::mem::take(buffer)));
+        let outcome = self
+            .start_read(fid, offset, count, &shared, at)
+            .and_then(|pending| Client::end_read(pending, count));
+        *buffer = take_back(shared);
+        outcome
+    }
+
+    /// Several Treads at once, each of at most `part` bytes: `count` bytes from `offset`, put at the start of
+    /// `buffer`. Returns how many came before the first that came short.
+    pub fn read_ahead(
+        &self,
+        fid: &Fid,
+        offset: u64,
+        count: u32,
+        part: u32,
+        buffer: &mut Vec<u8>,
+    ) -> Result<usize, ClientError> {
+        let shared = Arc::new(Mutex::new(std::mem::take(buffer)));
+        let mut started = Vec::new();
+        let mut at = 0;
+        while at < count {
+            let size = part.min(count - at);
+            let pending = self.start_read(fid, offset + u64::from(at), size, &shared, at as usize);
+            started.push((pending, size));
+            at += size;
+        }
+        let mut total = 0;
+        let mut outcome = Ok(());
+        let mut whole = true;
+        // Every one is waited for, wanted or not: the buffer is not ours before.
+        for (pending, size) in started {
+            let got = pending.and_then(|pending| Client::end_read(pending, size));
+            match got {
+                _ if !whole => {}
+                Ok(got) => {
+                    total += got;
+                    whole = got == size as usize;
+                }
+                Err(error) => {
+                    outcome = Err(error);
+                    whole = false;
+                }
+            }
+        }
+        *buffer = take_back(shared);
+        match outcome {
+            Err(error) if total == 0 => Err(error),
+            _ => Ok(total),
+        }
+    }
+
+    fn start_read(
+        &self,
+        fid: &Fid,
+        offset: u64,
+        count: u32,
+        buffer: &Arc<Mutex<Vec<u8>>>,
+        at: usize,
+    ) -> Result<Pending, ClientError> {
         let request = Encoder::new(kind::TREAD)
             .u32(fid.number())
             .u64(offset)
             .u32(count.min(self.io_size(0)));
         let sink = Sink {
-            buffer: std::mem::take(buffer),
+            buffer: Arc::clone(buffer),
             at,
-            got: 0,
         };
-        let pending = self.conn.submit(request.finish(0), &[], Some(sink))?;
-        let mut reply = pending.wait()?;
-        let sink = reply.data.take().unwrap_or_default();
-        *buffer = sink.buffer;
-        Client::check(reply, kind::TREAD)?;
-        if sink.got > count as usize {
+        self.conn.submit(request.finish(0), &[], Some(sink))
+    }
+
+    fn end_read(pending: Pending, count: u32) -> Result<usize, ClientError> {
+        let reply = Client::check(pending.wait()?, kind::TREAD)?;
+        let got = reply.data.unwrap_or(0);
+        if got > count as usize {
             return Err(ClientError::Protocol(format!(
-                "it answered a Tread of {count} bytes with {}",
-                sink.got
+                "it answered a Tread of {count} bytes with {got}"
             )));
         }
-        Ok(sink.got)
+        Ok(got)
     }
 
     /// Twrite: `data`, at most [`Client::io_size`] bytes; returns how many were written.
@@ -535,6 +598,15 @@ impl Client {
             }
         };
         Ok((kind, body.u64()?, body.u64()?, body.u32()?))
+    }
+}
+
+/// The buffer that requests shared which have all ended.
+fn take_back(shared: Arc<Mutex<Vec<u8>>>) -> Vec<u8> {
+    match Arc::try_unwrap(shared) {
+        Ok(buffer) => buffer.into_inner().unwrap_or_else(PoisonError::into_inner),
+        // A connection that was lost in the midst of a reply may still hold it.
+        Err(shared) => std::mem::take(&mut shared.lock().unwrap_or_else(PoisonError::into_inner)),
     }
 }
 

@@ -4,20 +4,18 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     os::{
-        fd::{AsRawFd, OwnedFd},
+        fd::{AsFd, AsRawFd, OwnedFd},
         unix::net::UnixStream,
     },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
-use rustix::{
-    io::{FdFlags, fcntl_getfd, fcntl_setfd},
-    process::{Pid, Signal, getegid, geteuid, kill_process},
-};
+use rustix::process::{Pid, Signal, getegid, geteuid, kill_process};
 use server9p::stack::{
     Cache, Series,
-    fuse::{MountBy, helper::FuseConfig},
+    fuse::{self, FuseOptions, MountBy, helper::FuseConfig},
+    process::{inherit, json},
 };
 use tempfile::TempDir;
 
@@ -45,10 +43,84 @@ pub struct Volume {
     dir: TempDir,
 }
 
-/// Leaves a descriptor open in programs that are started.
-fn inherit(fd: &impl std::os::fd::AsFd) {
-    let flags = fcntl_getfd(fd).unwrap();
-    fcntl_setfd(fd, flags.difference(FdFlags::CLOEXEC)).unwrap();
+/// Starts a server for `export` on the other end of a socket.
+fn serve(profile: &str, export: &Path, socket: UnixStream) -> Child {
+    let user = format!("{}:{}", geteuid().as_raw(), getegid().as_raw());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_server9p"));
+    command
+        .args(["--profile", profile, "--run-as", &user])
+        .arg("--listen")
+        .arg(format!("fd:{}", socket.as_raw_fd()))
+        .arg(export)
+        .stdout(Stdio::null());
+    inherit(&mut command, &[socket.as_fd()], false);
+    command.spawn().unwrap()
+}
+
+/// Who can mount here.
+fn mounter() -> MountBy {
+    if geteuid().is_root() {
+        MountBy::Syscall
+    } else {
+        MountBy::Fusermount
+    }
+}
+
+/// A volume that this process serves, so that a test can look at its 9P session. Only other processes may use it:
+/// one that waits for itself cannot be ended.
+pub struct Inside {
+    pub mount: fuse::ServedMount,
+    server: Child,
+    _dir: TempDir,
+}
+
+impl Inside {
+    pub fn new(cache: Cache) -> Option<Inside> {
+        let dir = tempfile::tempdir().unwrap();
+        let (export, mnt) = (dir.path().join("export"), dir.path().join("mnt"));
+        fs::create_dir(&export).unwrap();
+        fs::create_dir(&mnt).unwrap();
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let mut server = serve("posix", &export, theirs);
+        let options = FuseOptions {
+            cache,
+            by: mounter(),
+            allow_other: geteuid().is_root(),
+            ..FuseOptions::default()
+        };
+        match fuse::mount(ours.into(), &mnt, &options) {
+            Ok(mount) => Some(Inside {
+                mount: mount.spawn().unwrap(),
+                server,
+                _dir: dir,
+            }),
+            Err(error) => {
+                eprintln!("skipped: FUSE cannot be mounted here: {error}");
+                let _ = server.kill();
+                let _ = server.wait();
+                None
+            }
+        }
+    }
+
+    /// Runs a shell script in the mount; it must succeed.
+    pub fn run(&self, script: &str) {
+        let done = Command::new("sh")
+            .args(["-ec", script])
+            .current_dir(self.mount.path())
+            .status()
+            .unwrap();
+        assert!(done.success(), "{script}");
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        // The mount goes first, by its own guard, or its daemon would say that the server was lost.
+        self.mount.unmount();
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
 }
 
 impl Volume {
@@ -64,20 +136,7 @@ impl Volume {
         }
         let (ours, theirs) = UnixStream::pair().unwrap();
         let (ready, told) = rustix::pipe::pipe().unwrap();
-        inherit(&ours);
-        inherit(&theirs);
-        inherit(&told);
-        let user = format!("{}:{}", geteuid().as_raw(), getegid().as_raw());
-        let program = env!("CARGO_BIN_EXE_server9p");
-        let server = Command::new(program)
-            .args(["--profile", wish.profile, "--run-as", &user])
-            .arg("--listen")
-            .arg(format!("fd:{}", theirs.as_raw_fd()))
-            .arg(dir.path().join("export"))
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        drop(theirs);
+        let server = serve(wish.profile, &dir.path().join("export"), theirs);
         let config = FuseConfig {
             socket: ours.as_raw_fd(),
             ready: told.as_raw_fd(),
@@ -87,19 +146,16 @@ impl Volume {
             cache: wish.cache,
             msize: 512_000,
             read_only: false,
-            by: if geteuid().is_root() {
-                MountBy::Syscall
-            } else {
-                MountBy::Fusermount
-            },
+            by: mounter(),
             owner_only: !geteuid().is_root(),
         };
-        let daemon = Command::new(program)
+        let mut command = Command::new(env!("CARGO_BIN_EXE_server9p"));
+        command
             .arg("@fuse")
-            .arg(serde_json::to_string(&config).unwrap())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
+            .arg(json(&config))
+            .stdout(Stdio::null());
+        inherit(&mut command, &[ours.as_fd(), told.as_fd()], false);
+        let daemon = command.spawn().unwrap();
         drop((ours, told));
         let volume = Volume {
             server,

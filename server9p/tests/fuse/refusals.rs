@@ -1,9 +1,17 @@
 //! What v9fs refuses, and bad input.
 
-use std::{fs::File, io::Read, os::fd::AsRawFd, os::unix::fs::OpenOptionsExt, process::Command};
+use std::{
+    fs::File,
+    io::Read,
+    os::{
+        fd::{AsFd, AsRawFd},
+        unix::fs::OpenOptionsExt,
+    },
+    process::{Command, Stdio},
+};
 
 use rustix::fs::{CWD, FallocateFlags, RenameFlags, fallocate, renameat_with};
-use server9p::stack::Series;
+use server9p::stack::{Series, process::inherit};
 
 use crate::mounted::{Volume, Wish};
 
@@ -66,19 +74,16 @@ fn a_mount_that_cannot_be_made_is_refused_in_a_sentence() {
     let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
     drop(theirs);
     let (ready, told) = rustix::pipe::pipe().unwrap();
-    for fd in [ours.as_raw_fd(), told.as_raw_fd()] {
-        // SAFETY: both descriptors are open and this test's own.
-        assert_eq!(unsafe { libc::fcntl(fd, libc::F_SETFD, 0) }, 0);
-    }
     let config = serde_json::json!({
         "socket": ours.as_raw_fd(), "ready": told.as_raw_fd(), "mountpoint": "/nonexistent/mnt",
         "aname": "", "series": "5.10", "cache": "none", "msize": 512_000, "read_only": false,
     });
-    let mut daemon = Command::new(env!("CARGO_BIN_EXE_server9p"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_server9p"));
+    command
         .args(["@fuse", &config.to_string()])
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
+        .stderr(Stdio::null());
+    inherit(&mut command, &[ours.as_fd(), told.as_fd()], false);
+    let mut daemon = command.spawn().unwrap();
     drop((ours, told));
     let mut word = String::new();
     File::from(ready).read_to_string(&mut word).unwrap();

@@ -64,6 +64,8 @@ impl Volume {
             return Err(Errno::ENOENT);
         }
         state.fids.push((uid, Arc::clone(&fid)));
+        drop(state);
+        self.nodes.touch(node.id);
         Ok(fid)
     }
 

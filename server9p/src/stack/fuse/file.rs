@@ -108,7 +108,7 @@ impl Volume {
     }
 
     /// `p9_client_read`: Treads until the request is filled or the file ends; with O_NONBLOCK a single one.
-    /// The data is in `buffer`.
+    /// Where v9fs sends one after the other, those of one request go out together. The data is in `buffer`.
     pub(super) fn read(
         &self,
         handle: &Handle,
@@ -117,19 +117,19 @@ impl Volume {
         flags: i32,
         buffer: &mut Vec<u8>,
     ) -> Outcome<usize> {
-        let mut total = 0;
-        loop {
+        let one = flags & libc::O_NONBLOCK != 0;
+        let first = if one { size.min(handle.io_size) } else { size };
+        let mut total = self
+            .client
+            .read_ahead(&handle.fid, offset, first, handle.io_size, buffer)
+            .map_err(errno)?;
+        while !one && total > 0 && total < size as usize {
             let count = (size - total as u32).min(handle.io_size);
             let offset = offset + total as u64;
             match self.client.read(&handle.fid, offset, count, buffer, total) {
-                Ok(0) => break,
-                Ok(got) => total += got,
-                Err(error) if total == 0 => return Err(errno(error)),
-                // What was read before counts.
-                Err(_) => break,
-            }
-            if flags & libc::O_NONBLOCK != 0 || total >= size as usize {
-                break;
+                Ok(got) if got > 0 => total += got,
+                // The end; or an error, and what was read before counts.
+                _ => break,
             }
         }
         Ok(total)

@@ -124,6 +124,10 @@ impl Filesystem for V9fs {
         Ok(())
     }
 
+    fn destroy(&mut self) {
+        self.0.close();
+    }
+
     fn lookup(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let outcome = self
             .0
@@ -145,7 +149,7 @@ impl Filesystem for V9fs {
                 .and_then(|node| self.0.getattr(&node, req.uid())),
         };
         match outcome {
-            Ok(attr) => reply.attr(&self.0.attr_ttl(), &self.0.ids.show(attr)),
+            Ok(attr) => reply.attr(&self.0.attr_ttl_of(attr.kind), &self.0.ids.show(attr)),
             Err(error) => reply.error(error),
         }
     }

@@ -49,6 +49,17 @@ impl Volume {
         }
     }
 
+    /// The same for one file. v9fs checks permissions by the inode of a directory that it has looked up, without
+    /// asking; FUSE asks for a directory's attributes on every way through it, unless they are valid. The least
+    /// that the kernel can count, a tick, spares most of that; it shows only in `fstat` of a directory that the
+    /// host has changed within that tick.
+    pub(super) fn attr_ttl_of(&self, kind: FileType) -> Duration {
+        match kind {
+            FileType::Directory => self.attr_ttl().max(Duration::from_millis(1)),
+            _ => self.attr_ttl(),
+        }
+    }
+
     /// `v9fs_vfs_lookup`: Twalk, then Tgetattr for the new inode.
     pub(super) fn lookup(&self, parent: &Arc<Node>, name: &[u8], uid: u32) -> Outcome<Entry> {
         if name.len() > NAME_MAX {
@@ -72,13 +83,10 @@ impl Volume {
         let node = self.nodes.enter(parent, name, uid, Arc::new(fid), attr);
         let shown = node.remembered();
         let ttl = self.attr_ttl();
-        // v9fs checks permissions by the inode that the lookup has just made. FUSE would ask for a directory's
-        // attributes once more; a moment's validity spares that, and no `stat` sees it, since each path lookup
-        // brings new ones. (fuser would show the node's number as st_ino for that moment, so they must agree.)
-        let attr_ttl = if node.kind == FileType::Directory && node.id == node.ino {
-            ttl.max(Duration::from_millis(1))
-        } else {
-            ttl
+        // fuser shows the node's number as st_ino until the kernel asks for attributes: then they must agree.
+        let attr_ttl = match node.id == node.ino {
+            true => self.attr_ttl_of(node.kind),
+            false => ttl,
         };
         Ok(Entry {
             attr: shown,

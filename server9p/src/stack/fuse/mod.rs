@@ -285,11 +285,20 @@ impl ServedMount {
     }
 }
 
-impl Drop for ServedMount {
-    fn drop(&mut self) {
+impl ServedMount {
+    /// Unmounts, and waits for what is under way.
+    pub fn unmount(&mut self) {
         self.unmounter.unmount();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for ServedMount {
+    fn drop(&mut self) {
+        if self.thread.is_some() {
+            self.unmount();
         }
     }
 }

@@ -5,7 +5,7 @@
 //! entry timeout of 0 is as long as something uses it: an open file, a working directory, a child.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
@@ -16,6 +16,12 @@ use super::{
     file::Handle,
 };
 use crate::client::{Attr, Fid};
+
+/// How many nodes that nothing has open keep their fids. Linux keeps dentries that nothing uses (from 6.13 or so
+/// even with an entry timeout of 0), where v9fs drops them, and clunks their fids, at once. Every path lookup
+/// walks anew, so only what is used without a lookup, such as a working directory, wants its fid again; that is
+/// walked from the root.
+const UNUSED_FIDS: usize = 256;
 
 /// FUSE's number for the root.
 pub(super) const ROOT: u64 = 1;
@@ -101,6 +107,8 @@ struct Table {
     by_id: HashMap<u64, Entry>,
     /// By parent, then by name: what is hashed.
     names: HashMap<u64, HashMap<Vec<u8>, u64>>,
+    /// What was looked up, oldest first, and still has the fid of that.
+    recent: VecDeque<u64>,
 }
 
 #[derive(Debug)]
@@ -137,6 +145,7 @@ impl Nodes {
                 },
             )]),
             names: HashMap::new(),
+            recent: VecDeque::new(),
         }))
     }
 
@@ -173,12 +182,17 @@ impl Nodes {
                 entry.lookups += 1;
                 let mut state = node.state();
                 state.attr = attr;
+                if state.fids.is_empty() {
+                    table.recent.push_back(node.id);
+                }
                 match state.fids.iter_mut().find(|(owner, _)| *owner == uid) {
                     Some((_, old)) => stale.push(std::mem::replace(old, fid)),
                     None => state.fids.push((uid, fid)),
                 }
                 drop(state);
+                let unused = table.drop_unused();
                 drop(table);
+                drop(unused);
                 return node;
             }
             node.state().hashed = false;
@@ -211,7 +225,20 @@ impl Nodes {
                 lookups: 1,
             },
         );
+        table.recent.push_back(id);
+        let unused = table.drop_unused();
+        drop(table);
+        drop(unused);
         node
+    }
+
+    /// Forgets all, and clunks all fids.
+    pub fn clear(&self) {
+        let nodes: Vec<_> = self.table().by_id.drain().map(|(_, e)| e.node).collect();
+        for node in nodes {
+            let fids = std::mem::take(&mut node.state().fids);
+            drop(fids);
+        }
     }
 
     /// The kernel drops `lookups` of its references.
@@ -234,6 +261,15 @@ impl Nodes {
         drop(table);
         // Its fids are clunked here, outside the lock.
         drop(gone);
+    }
+
+    /// A node got a fid without a lookup.
+    pub fn touch(&self, id: u64) {
+        let mut table = self.table();
+        table.recent.push_back(id);
+        let unused = table.drop_unused();
+        drop(table);
+        drop(unused);
     }
 
     /// `name` in `parent` was removed, and the kernel unhashes the dentry. From Linux 5.11 on `v9fs_remove`
@@ -292,6 +328,29 @@ impl Table {
                 return self.next;
             }
         }
+    }
+
+    /// Takes the fids of what was looked up longest ago and is not open. They are to be dropped outside the lock.
+    fn drop_unused(&mut self) -> Vec<Arc<Fid>> {
+        let mut unused = Vec::new();
+        let mut tries = self.recent.len().saturating_sub(UNUSED_FIDS);
+        // Those that are open come again later; a few at a time, so that no lookup waits for many.
+        tries = tries.min(8);
+        for _ in 0..tries {
+            let Some(id) = self.recent.pop_front() else {
+                break;
+            };
+            let Some(entry) = self.by_id.get(&id) else {
+                continue;
+            };
+            let mut state = entry.node.state();
+            if state.open.is_empty() {
+                unused.extend(state.fids.drain(..).map(|(_, fid)| fid));
+            } else {
+                self.recent.push_back(id);
+            }
+        }
+        unused
     }
 
     fn take_name(&mut self, parent: u64, name: &[u8]) -> Option<Arc<Node>> {

@@ -40,7 +40,7 @@ pub(super) struct Volume {
     /// v9fs's name for this client in Tlock: the machine's (`utsname()->nodename`).
     pub host_name: Vec<u8>,
     /// The first attach, for no user in particular, as v9fs keeps it for the superblock.
-    _superblock: Fid,
+    superblock: Mutex<Option<Fid>>,
     handles: RwLock<HashMap<u64, Arc<Handle>>>,
     next_handle: AtomicU64,
     /// v9fs's `rename_sem`: walks by path do not meet a rename.
@@ -65,7 +65,7 @@ impl Volume {
             locks: Locks::default(),
             ids: Ids::of_this_process(),
             host_name: rustix::system::uname().nodename().to_bytes().to_vec(),
-            _superblock: fid,
+            superblock: Mutex::new(Some(fid)),
             handles: RwLock::default(),
             next_handle: AtomicU64::new(1),
             rename: RwLock::default(),
@@ -164,6 +164,24 @@ impl Volume {
             .state()
             .open
             .retain(|(_, open)| !std::ptr::eq(open.as_ptr(), Arc::as_ptr(&handle)));
+    }
+
+    /// Gives all fids back, as v9fs does when it unmounts, and reads what the server has still to say, so that
+    /// it sees an orderly end.
+    pub fn close(&self) {
+        let handles =
+            std::mem::take(&mut *self.handles.write().unwrap_or_else(PoisonError::into_inner));
+        drop(handles);
+        self.nodes.clear();
+        let superblock = self
+            .superblock
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(fid) = superblock {
+            // A server that is gone has freed it.
+            let _ = self.client.clunk(fid);
+        }
     }
 
     fn buffer_pool(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
