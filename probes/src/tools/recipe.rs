@@ -2,8 +2,8 @@
 //!
 //! A recipe is a TOML file in `probes/tools/`, or a user's own given with `--recipe FILE`. Adding a tool needs
 //! no Rust: every field is here with its meaning, a key that is not here is refused, and whatever is wrong is
-//! reported with its file and line (see [`super::parse`]). `probe9p list tools --recipe-schema` prints the JSON
-//! Schema that is made of these types.
+//! reported with its file and line (see [`super::parse`]). [`super::recipe_schema`] is the JSON Schema
+//! that is made of these types.
 //!
 //! ```toml
 //! name = "zip"                       # the file's name too, and the first part of the cases' ids
