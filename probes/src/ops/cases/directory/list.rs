@@ -10,7 +10,7 @@ use super::*;
 submit!(
     Case::new(
         "directory.list",
-        "a listing has every entry once, and . and ..",
+        "a listing has . and .., and every entry once",
         list
     )
     .source("POSIX readdir()")
