@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use super::{recipe::Variant, sqlite};
+use super::{recipe::Variant, script, sqlite};
 
 /// Says why a variant's cases cannot be run here, with the command that changes that.
 pub fn present(variant: &Variant) -> Result<(), String> {
@@ -62,6 +62,7 @@ pub fn on_path(program: &str) -> bool {
     if program.contains('/') {
         return executable(Path::new(program));
     }
-    let path = std::env::var_os("PATH").unwrap_or_default();
+    // A guest's first process has no PATH; its scripts get this one.
+    let path = std::env::var_os("PATH").unwrap_or_else(|| script::DEFAULT_PATH.into());
     std::env::split_paths(&path).any(|dir| executable(&dir.join(program)))
 }

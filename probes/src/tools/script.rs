@@ -46,7 +46,8 @@ fail() { printf '%s\n' "$*" >&2; exit 1; }
 "#;
 
 /// Where programs are, when the environment does not say.
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(super) const DEFAULT_PATH: &str =
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// How much of a script's output is kept, in bytes, counted from its end.
 const KEPT_OUTPUT: usize = 64 * 1024;
