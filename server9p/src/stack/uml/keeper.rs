@@ -136,7 +136,7 @@ fn start(config: &KeeperConfig, wire: OwnedFd) -> io::Result<std::process::Child
         "vec0:transport=fd,fd={},mac={GUEST_MAC},mtu={MTU},depth=64",
         wire.as_raw_fd()
     );
-    // Until 5.11, hostfs takes the name of a file that an overlay opens to begin with the bytes of the
+    // In 5.10, hostfs takes the name of a file that an overlay opens to begin with the bytes of the
     // overlay's own data, which begins with its number of layers, two; so it looks for "\x02/etc/passwd".
     let wrong_root = config.directory.join("\u{2}");
     if !wrong_root.exists() {
