@@ -12,7 +12,7 @@ use std::{
 };
 
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
-use server9p::stack::Cache;
+use server9p::stack::{Cache, Series};
 
 use crate::mounted::{Volume, Wish};
 
@@ -151,6 +151,30 @@ fn the_guest_sees_what_the_host_does_at_once() {
     text.clear();
     open.read_to_string(&mut text).unwrap();
     assert_eq!(text, "three");
+}
+
+#[test]
+fn an_open_file_is_read_whole_after_another_took_its_name() {
+    for series in [Series::Linux5_10, Series::Linux6_1] {
+        let wish = Wish {
+            profile: "golem",
+            series,
+            ..Wish::default()
+        };
+        let Some(volume) = Volume::mount(&wish) else {
+            return;
+        };
+        let (old, new) = (volume.mnt().join("old"), volume.mnt().join("new"));
+        fs::write(&old, vec![b'o'; 10_000]).unwrap();
+        fs::write(&new, "new").unwrap();
+        let mut reader = File::open(&old).unwrap();
+        fs::rename(&new, &old).unwrap();
+        // v9fs goes by the name here, and so does its inode's size.
+        assert_eq!(reader.metadata().unwrap().len(), 3, "Linux {series}");
+        let mut all = Vec::new();
+        reader.read_to_end(&mut all).unwrap();
+        assert_eq!(all, vec![b'o'; 10_000], "Linux {series}");
+    }
 }
 
 #[test]

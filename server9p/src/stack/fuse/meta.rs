@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use fuser::{Errno, FileAttr, FileType, TimeOrNow};
 
 use super::{
-    convert::{Outcome, errno, time_to_set},
+    convert::{Outcome, errno, file_attr, time_to_set},
     file::Handle,
     node::Node,
     volume::Volume,
@@ -103,10 +103,16 @@ impl Volume {
         Ok(node.remember(attr))
     }
 
-    /// The kernel asks on its own behalf (for SEEK_END, or before it reads from its cache), where v9fs would use
-    /// the inode that it has: an error must not show.
+    /// The kernel asks on its own behalf: for SEEK_END, or before it reads from its cache, where v9fs would use the
+    /// inode that it has. An error must not show. What bounds a read must be of the very file that is open, not of
+    /// another that has its name by now.
     pub(super) fn getattr_internal(&self, handle: &Handle, uid: u32) -> FileAttr {
         let node = &handle.node;
+        if handle.is_cached()
+            && let Ok(attr) = self.client.getattr(&handle.fid, GetattrMask::ALL)
+        {
+            return file_attr(&attr, node.ino, node.kind);
+        }
         self.getattr(node, uid)
             .unwrap_or_else(|_| node.remembered())
     }
