@@ -97,6 +97,16 @@ submit!(
 );
 
 fn uring_open(_: &mut Ctx) -> CaseOutcome {
+    let ring = IoUring::new(4).call("io_uring_setup", "4")?;
+    let mut known = io_uring::Probe::new();
+    ring.submitter()
+        .register_probe(&mut known)
+        .call("io_uring_register", "IORING_REGISTER_PROBE")?;
+    if !known.is_supported(opcode::RenameAt::CODE) || !known.is_supported(opcode::UnlinkAt::CODE) {
+        return Err(Stop::NotRun(
+            "needs io_uring's renameat and unlinkat, which came with Linux 5.11".into(),
+        ));
+    }
     write("data", b"by ring")?;
     let here = types::Fd(libc::AT_FDCWD);
     let fd = once(
