@@ -18,6 +18,9 @@
 //!   goes on with the old dentry.
 //! - Reads of files opened read-only go through the page cache, which is checked against the server's size and
 //!   mtime at each read and dropped when they changed; v9fs asks the server for the data each time.
+//! - `fstat` of a directory, and the permissions of one on the way to a file, may be a kernel tick behind what the
+//!   host does.
+//! - Every file can be given to epoll; v9fs's cannot (EPERM).
 //! - An entry whose type the server does not tell in Rreaddir is listed by its qid's type.
 //! - A directory that a program watches with inotify stays one inode, and the program gets events; with
 //!   cache=none v9fs makes a new inode at the next lookup, and the watch stays on the old one.
