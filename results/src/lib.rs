@@ -4,6 +4,7 @@
 //! Everything here is a pure function of data: nothing in this crate touches a mount, a process or the clock.
 
 pub mod event;
+pub mod fidelity;
 pub mod pages;
 pub mod read;
 pub mod report;
@@ -16,6 +17,7 @@ mod schema_json;
 mod text;
 
 pub use event::{Event, RunStarted};
+pub use fidelity::{FIDELITY_SCHEMA_VERSION, Fidelity};
 pub use read::ReadError;
 pub use report::{OutOfOrder, ReportBuilder};
 pub use reporter::{Format, Look, Reporter};

@@ -25,43 +25,52 @@ impl ReportFile {
     /// # Errors
     /// When no file can be made there.
     pub fn new(path: &Path) -> Result<Self, Failure> {
-        let there = fs::metadata(path).ok();
-        if there.as_ref().is_some_and(fs::Metadata::is_dir) {
-            return Err(refused(path, "it is a directory; name a file"));
-        }
-        let file = ReportFile {
+        Ok(ReportFile {
             path: path.to_owned(),
             builder: ReportBuilder::default(),
-            replaced: there.is_none_or(|there| there.is_file()),
-        };
-        if file.replaced {
-            // Tried before the run rather than after it, and without touching what is there already.
-            File::create(file.draft()).map_err(|error| cannot(path, &error))?;
-            let _ = fs::remove_file(file.draft());
-        }
-        Ok(file)
+            replaced: try_out(path)?,
+        })
     }
+}
 
-    fn draft(&self) -> PathBuf {
-        let mut name = self.path.clone().into_os_string();
-        name.push(format!(".{}.part", std::process::id()));
-        name.into()
+/// Tries before a run whether a file can be written, without touching what is there already. Says whether it is
+/// replaced at each writing: a pipe or a device cannot be.
+///
+/// # Errors
+/// When no file can be made there.
+pub fn try_out(path: &Path) -> Result<bool, Failure> {
+    let there = fs::metadata(path).ok();
+    if there.as_ref().is_some_and(fs::Metadata::is_dir) {
+        return Err(refused(path, "it is a directory; name a file"));
     }
+    let replaced = there.is_none_or(|there| there.is_file());
+    if replaced {
+        File::create(draft(path)).map_err(|error| cannot(path, &error))?;
+        let _ = fs::remove_file(draft(path));
+    }
+    Ok(replaced)
+}
 
-    fn write(&self, text: &str) -> io::Result<()> {
-        if !self.replaced {
-            return OpenOptions::new()
-                .write(true)
-                .open(&self.path)?
-                .write_all(text.as_bytes());
-        }
-        let draft = self.draft();
-        let written = fs::write(&draft, text).and_then(|()| fs::rename(&draft, &self.path));
-        if written.is_err() {
-            let _ = fs::remove_file(&draft);
-        }
-        written
+fn draft(path: &Path) -> PathBuf {
+    let mut name = path.to_owned().into_os_string();
+    name.push(format!(".{}.part", std::process::id()));
+    name.into()
+}
+
+/// Writes a file whole, by way of another that takes its place if it is `replaced`.
+pub fn write_whole(path: &Path, text: &str, replaced: bool) -> io::Result<()> {
+    if !replaced {
+        return OpenOptions::new()
+            .write(true)
+            .open(path)?
+            .write_all(text.as_bytes());
     }
+    let draft = draft(path);
+    let written = fs::write(&draft, text).and_then(|()| fs::rename(&draft, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&draft);
+    }
+    written
 }
 
 impl Reporter for ReportFile {
@@ -73,7 +82,9 @@ impl Reporter for ReportFile {
         );
         match (event, self.builder.report()) {
             (Event::CaseStarted { .. }, _) | (_, None) => Ok(()),
-            (_, Some(report)) if self.replaced || last => self.write(&report.to_json()),
+            (_, Some(report)) if self.replaced || last => {
+                write_whole(&self.path, &report.to_json(), self.replaced)
+            }
             _ => Ok(()),
         }
     }

@@ -8,6 +8,7 @@ mod bench;
 mod doctor;
 mod exec;
 mod exit;
+mod fidelity;
 mod interrupt;
 mod keep;
 mod list;
@@ -15,6 +16,7 @@ mod mount;
 mod output;
 mod report;
 mod run;
+mod select_args;
 mod serve;
 mod sinks;
 mod terminal;
@@ -49,6 +51,8 @@ enum Command {
     Bench(Box<bench::Bench>),
     /// Run any command natively and on a volume, and compare
     Exec(Box<exec::Exec>),
+    /// Say how nearly stacks behave as a reference: the share of cases with the same verdict and errno
+    Fidelity(Box<fidelity::FidelityOf>),
     /// List what can be run
     List(list::List),
     /// Serve a directory over 9P2000.L until SIGINT or SIGTERM
@@ -67,6 +71,7 @@ impl Command {
             Command::Run(run) => run.run(),
             Command::Bench(bench) => bench.run(),
             Command::Exec(exec) => exec.run(),
+            Command::Fidelity(fidelity) => fidelity.run(),
             Command::List(list) => list.run(),
             Command::Serve(serve) => serve.run(),
             Command::Mount(mount) => mount.run(),

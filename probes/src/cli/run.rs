@@ -3,60 +3,25 @@
 use std::{path::PathBuf, str::FromStr, sync::Arc, thread, time::SystemTime};
 
 use clap::Args;
-use probes::{
-    case::PlannedCase,
-    catalogue::Catalogue,
-    explain,
-    runner::{
-        cancel::Cancel,
-        clock,
-        engine::{Ending, Engine, Options},
-        host,
-        select::{SelectError, Selection, select},
-        volume::Wanted,
-    },
-    tools,
+use probes::runner::{
+    cancel::Cancel,
+    clock,
+    engine::{Ending, Options},
+    volume::Wanted,
+    whole,
 };
-use results::{Event, FailOn, Format, RunStarted, SCHEMA_VERSION};
+use results::{Event, FailOn, Format};
 
 use super::{
-    Exit, Failure, Outcome, interrupt::Interrupt, sinks::Sinks, values::scale,
-    volume_args::VolumeArgs,
+    Exit, Failure, Outcome, interrupt::Interrupt, select_args::SelectArgs, sinks::Sinks,
+    values::scale, volume_args::VolumeArgs,
 };
 
 /// Options of `probe9p run`.
 #[derive(Debug, Args)]
 pub struct Run {
-    /// Tools to run: names, patterns such as 'sql*', or all
-    #[arg(
-        long,
-        short,
-        value_name = "NAME,…",
-        value_delimiter = ',',
-        help_heading = "What runs"
-    )]
-    tool: Vec<String>,
-    /// Operation cases to run: families, ids, patterns such as '*.shared*', or all
-    #[arg(
-        long,
-        short,
-        value_name = "NAME,…",
-        value_delimiter = ',',
-        help_heading = "What runs"
-    )]
-    ops: Vec<String>,
-    /// A recipe of your own to run
-    #[arg(long, value_name = "FILE", help_heading = "What runs")]
-    recipe: Vec<PathBuf>,
-    /// Single cases to run, of either kind
-    #[arg(
-        long,
-        value_name = "ID,…",
-        value_delimiter = ',',
-        help_heading = "What runs"
-    )]
-    case: Vec<String>,
-
+    #[command(flatten)]
+    select: SelectArgs,
     #[command(flatten)]
     volume: VolumeArgs,
     /// Test this directory, which is mounted already, instead of bringing a volume up
@@ -105,42 +70,21 @@ pub struct Run {
 impl Run {
     /// Runs the selected cases and writes what came of them.
     pub fn run(self) -> Outcome {
-        let cases = self.cases()?;
+        let cases = self.select.cases()?;
         let mut sinks = Sinks::open(self.format, self.out.as_deref(), self.jsonl.as_deref())?;
         let cancel = Arc::new(Cancel::default());
         let interrupt = Interrupt::watch(Arc::clone(&cancel))?;
 
-        let began = SystemTime::now();
-        let run_id = clock::run_id(began);
         let wanted = self.wanted();
         let up = wanted.bring_up()?;
         if self.keep {
             let (native, volume) = (up.native.here.display(), up.volume.here.display());
             eprintln!("probe9p: the directories of the cases stay in {native} and {volume}");
         }
-        cancel.watch(&up.native.world);
-        cancel.watch(&up.volume.world);
-
-        sinks.emit(&Event::RunStarted(Box::new(RunStarted {
-            schema_version: SCHEMA_VERSION,
-            run_id,
-            started: clock::rfc3339(began),
-            host: host::describe(&up.native.here),
-            stack: up.stack.clone(),
-            planned: cases.iter().map(|case| case.id.clone()).collect(),
-        })));
-        let other = |cache| wanted.other_cache(cache);
-        let engine = Engine::new(
-            &up.native,
-            &up.volume,
-            &other,
-            self.options(),
-            explain::diagnose,
-            &cancel,
-        );
         let mut worst = Exit::Completed;
         let mut done = 0;
-        let ending = engine.run(&cases, &mut |event| {
+        let options = self.options();
+        let ending = whole::run(&wanted, &up, &cases, options, &cancel, &mut |event| {
             if let Event::CaseFinished(case) = event {
                 done += 1;
                 if self.fail_on.is_crossed_by(case.verdict) {
@@ -153,28 +97,6 @@ impl Run {
             }
         });
         self.end(ending, worst, done, cases.len(), sinks, &interrupt)
-    }
-
-    /// The cases that were asked for.
-    fn cases(&self) -> Result<Vec<PlannedCase>, Failure> {
-        let catalogue = Catalogue::with_recipes(&self.recipe)
-            .map_err(|error| Failure::Usage(error.to_string()))?;
-        let mut selection = Selection {
-            ops: self.ops.clone(),
-            tools: self.tool.clone(),
-            cases: self.case.clone(),
-        };
-        for file in &self.recipe {
-            let cases = tools::planned_from_file(file)
-                .map_err(|error| Failure::Usage(error.to_string()))?;
-            selection
-                .cases
-                .extend(cases.into_iter().map(|case| case.id));
-        }
-        select(&catalogue, &selection).map_err(|error| match error {
-            SelectError::Nothing => Failure::NothingSelected(error.to_string()),
-            _ => Failure::Usage(error.to_string()),
-        })
     }
 
     fn wanted(&self) -> Wanted {

@@ -1,9 +1,9 @@
 //! Running cases natively and on a volume, side by side.
 //!
 //! In the order of a run: [`select`] turns names into cases, [`volume`] brings the volume up
-//! ([`given`]: or takes one that is mounted already), [`engine`] runs the cases on both sides ([`side`] is one execution) and
-//! emits the events of the `results` crate, [`cancel`] ends it early. What the events become (a table, a
-//! file) is no matter of this module.
+//! ([`given`]: or takes one that is mounted already; [`stack_name`]: or one by its name), [`whole`] begins the run,
+//! [`engine`] runs the cases on both sides ([`side`] is one execution) and emits the events of the `results` crate,
+//! [`cancel`] ends it early. What the events become (a table, a file) is no matter of this module.
 
 pub mod cancel;
 pub mod clock;
@@ -12,4 +12,6 @@ pub mod given;
 pub mod host;
 pub mod select;
 pub mod side;
+pub mod stack_name;
 pub mod volume;
+pub mod whole;

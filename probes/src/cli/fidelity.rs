@@ -1,0 +1,198 @@
+//! `probe9p fidelity`: how nearly stacks behave as a reference.
+//!
+//! Every stack is brought up before the first case runs, so that one that is missing is said at once and not
+//! after minutes. Then each runs the same cases, and the reports are compared (`results::fidelity`).
+
+use std::{path::PathBuf, sync::Arc, thread, time::SystemTime};
+
+use clap::Args;
+use probes::{
+    case::PlannedCase,
+    runner::{
+        cancel::Cancel,
+        clock,
+        engine::{Ending, Options},
+        stack_name::StackName,
+        volume::{Volume, Wanted},
+        whole,
+    },
+};
+use results::{Event, Fidelity, Report, ReportBuilder, Reporter as _};
+use server9p::stack::Series;
+
+use super::{
+    Exit, Failure, Outcome,
+    interrupt::Interrupt,
+    keep::{cannot, try_out, write_whole},
+    list::Format,
+    output,
+    select_args::SelectArgs,
+    terminal::{Progress, look},
+    values::scale,
+};
+
+/// Options of `probe9p fidelity`.
+#[derive(Debug, Args)]
+pub struct FidelityOf {
+    #[command(flatten)]
+    select: SelectArgs,
+
+    /// The stack that is right by definition, client/server/profile
+    #[arg(
+        long,
+        value_name = "STACK",
+        default_value = "qemu/qemu/golem",
+        help_heading = "The stacks"
+    )]
+    reference: StackName,
+    /// The stacks to compare with it
+    #[arg(
+        long,
+        value_name = "STACK,…",
+        value_delimiter = ',',
+        num_args = 1..,
+        default_values = ["uml/server9p/golem", "fuse/server9p/golem"],
+        help_heading = "The stacks"
+    )]
+    candidate: Vec<StackName>,
+    /// Every stack's kernel: 5.10 or 6.1 [default: 5.10 under golem, else 6.1]
+    #[arg(long, value_name = "SERIES", help_heading = "The stacks")]
+    kernel: Option<Series>,
+    /// QEMU's program, when not the one on PATH
+    #[arg(long, value_name = "FILE", help_heading = "The stacks")]
+    qemu: Option<PathBuf>,
+    /// Run nothing: compare what runs wrote with --out or --jsonl, the reference's first. Make all of them with
+    /// --no-explain or all without: a verified remedy turns `fails` into `workaround`
+    #[arg(
+        long,
+        value_name = "RESULT.json",
+        num_args = 2..,
+        help_heading = "The stacks",
+        conflicts_with_all = [
+            "reference", "candidate", "kernel", "qemu", "jobs", "timeout_scale", "tool", "ops", "recipe", "case"
+        ]
+    )]
+    from: Vec<PathBuf>,
+
+    /// How many cases run at once [default: one a processor]
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), help_heading = "How it runs")]
+    jobs: Option<u16>,
+    /// Multiply every time limit
+    #[arg(long, value_name = "FACTOR", default_value = "1", value_parser = scale, help_heading = "How it runs")]
+    timeout_scale: f64,
+
+    /// What standard output gets
+    #[arg(long, short, value_enum, default_value_t = Format::Table, help_heading = "What is written")]
+    format: Format,
+    /// Keep the comparison in this file, as JSON
+    #[arg(long, value_name = "FILE", help_heading = "What is written")]
+    out: Option<PathBuf>,
+}
+
+impl FidelityOf {
+    /// Makes or reads the reports, compares them, and writes what came of it.
+    pub fn run(self) -> Outcome {
+        let replaced = self.out.as_deref().map(try_out).transpose()?;
+        let (reports, outcome) = if self.from.is_empty() {
+            self.run_all()?
+        } else {
+            let read = |path| Report::read(path).map_err(|e| Failure::Usage(e.to_string()));
+            let reports: Result<_, _> = self.from.iter().map(read).collect();
+            (reports?, Ok(Exit::Completed))
+        };
+        // Nothing to compare with: what ended it is all there is to say.
+        let Some((reference, candidates)) = reports.split_first() else {
+            return outcome;
+        };
+        let fidelity = Fidelity::of(reference, candidates);
+        if let (Some(path), Some(replaced)) = (&self.out, replaced) {
+            write_whole(path, &fidelity.to_json(), replaced)
+                .map_err(|error| cannot(path, &error))?;
+        }
+        match self.format {
+            Format::Table => output::print(&fidelity.table(look().width))?,
+            Format::Json => output::print(&fidelity.to_json())?,
+        }
+        outcome
+    }
+
+    /// The same cases on every stack, the reference first: the reports until one ended early, and what that comes to.
+    fn run_all(&self) -> Result<(Vec<Report>, Outcome), Failure> {
+        let cases = self.select.clone().cases_or_all()?;
+        let cancel = Arc::new(Cancel::default());
+        let interrupt = Interrupt::watch(Arc::clone(&cancel))?;
+        let mut stacks = Vec::new();
+        for name in std::iter::once(&self.reference).chain(&self.candidate) {
+            let wanted = self.wanted(*name);
+            let up = (wanted.bring_up())
+                .map_err(|error| Failure::NoStack(format!("{name}: {error}")))?;
+            stacks.push((name, wanted, up));
+            if cancel.asked() {
+                return Ok((Vec::new(), Ok(Exit::Interrupted)));
+            }
+        }
+        let mut reports = Vec::new();
+        for (name, wanted, up) in stacks {
+            eprintln!("probe9p: {} cases on {name}", cases.len());
+            let options = self.options(&wanted);
+            let (report, ending) = report((&wanted, &up), &cases, options, &cancel);
+            reports.extend(report);
+            match ending {
+                Ending::Complete => {}
+                Ending::Lost(error) => {
+                    return Ok((reports, Err(Failure::NoStack(format!("{name}: {error}")))));
+                }
+                Ending::Cancelled => {
+                    let by = interrupt.signal().unwrap_or("a signal");
+                    eprintln!("probe9p: stopped by {by}; what had its result was compared");
+                    return Ok((reports, Ok(Exit::Interrupted)));
+                }
+            }
+        }
+        Ok((reports, Ok(Exit::Completed)))
+    }
+
+    fn wanted(&self, name: StackName) -> Wanted {
+        Wanted {
+            series: self.kernel,
+            qemu: self.qemu.clone(),
+            ..name.wanted()
+        }
+    }
+
+    /// Remedies are not tried: they would tell of the volume what is known already.
+    fn options(&self, wanted: &Wanted) -> Options {
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        Options {
+            jobs: self.jobs.map_or(processors, usize::from),
+            repeat: 1,
+            timeout_scale: self.timeout_scale * wanted.slowness(),
+            explain: false,
+        }
+    }
+}
+
+/// One stack's report, with the progress of its run on standard error.
+fn report(
+    (wanted, up): (&Wanted, &Volume),
+    cases: &[PlannedCase],
+    options: Options,
+    cancel: &Cancel,
+) -> (Option<Report>, Ending) {
+    let mut builder = ReportBuilder::default();
+    let mut progress = Progress::new(true);
+    let mut take = |event: &Event| {
+        // Standard error may be closed; that is nobody's concern.
+        let _ = progress.event(event);
+        (builder.event(event)).expect("the engine's events are in order");
+    };
+    let ending = whole::run(wanted, up, cases, options, cancel, &mut take);
+    let finished = clock::rfc3339(SystemTime::now());
+    take(&match ending {
+        Ending::Complete => Event::RunFinished { finished },
+        Ending::Cancelled | Ending::Lost(_) => Event::RunInterrupted {
+            reason: "it ended early".into(),
+        },
+    });
+    (builder.into_report(), ending)
+}

@@ -1,0 +1,47 @@
+//! A list of cases on a volume that is up, from the first event to the last result.
+
+use std::time::SystemTime;
+
+use results::{Event, RunStarted, SCHEMA_VERSION};
+
+use super::{
+    cancel::Cancel,
+    clock,
+    engine::{Ending, Engine, Options},
+    host,
+    volume::{Volume, Wanted},
+};
+use crate::{case::PlannedCase, explain};
+
+/// Runs `cases` on `up`, which `wanted` brought up, and emits what happens: all but the run's last event, as how
+/// a run ended is for its caller to say.
+pub fn run(
+    wanted: &Wanted,
+    up: &Volume,
+    cases: &[PlannedCase],
+    options: Options,
+    cancel: &Cancel,
+    emit: &mut dyn FnMut(&Event),
+) -> Ending {
+    let began = SystemTime::now();
+    cancel.watch(&up.native.world);
+    cancel.watch(&up.volume.world);
+    emit(&Event::RunStarted(Box::new(RunStarted {
+        schema_version: SCHEMA_VERSION,
+        run_id: clock::run_id(began),
+        started: clock::rfc3339(began),
+        host: host::describe(&up.native.here),
+        stack: up.stack.clone(),
+        planned: cases.iter().map(|case| case.id.clone()).collect(),
+    })));
+    let other = |cache| wanted.other_cache(cache);
+    Engine::new(
+        &up.native,
+        &up.volume,
+        &other,
+        options,
+        explain::diagnose,
+        cancel,
+    )
+    .run(cases, emit)
+}
