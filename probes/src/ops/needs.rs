@@ -49,7 +49,7 @@ impl Need {
                 Some("needs a second user: run as root, which can become another".into())
             }
             Need::SecondUser => process::as_user(OTHER, || Ok(())).err().map(|stop| {
-                format!("needs a second user, and becoming uid {OTHER} failed here: {stop:?}")
+                format!("needs a second user, and root here cannot become uid {OTHER} ({stop}): run as the host's root")
             }),
             Need::HostRoot if !root || !initial_user_namespace() => Some(
                 "needs root of the host, not of a user namespace: run as root outside of one"

@@ -24,6 +24,14 @@ pub enum Stop {
     NotRun(String),
 }
 
+impl std::fmt::Display for Stop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Stop::Failed { detail, .. } | Stop::NotRun(detail) => f.write_str(detail),
+        }
+    }
+}
+
 impl Stop {
     /// `call` succeeded, but what it promises did not happen.
     pub fn broken(call: &str, detail: impl Display) -> Self {
