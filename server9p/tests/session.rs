@@ -483,3 +483,86 @@ fn a_frame_that_cannot_be_decoded_is_refused_and_the_session_goes_on() {
         FCall::RStatFs { .. }
     ));
 }
+
+#[test]
+fn a_client_that_does_not_read_its_replies_keeps_no_other_waiting() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("file"), vec![7; 1 << 20]).unwrap();
+    let server = Server::new(dir.path(), Profile::Golem);
+    let (mut idle, mut busy) = (server.attached(), server.attached());
+    let read = FCall::TRead {
+        fid: 1,
+        offset: 0,
+        count: 500_000,
+    };
+    idle.open(1, &["file"], 0);
+    // In one piece, so that the server meets them all at once.
+    let frames: Vec<u8> = (0..300)
+        .flat_map(|tag| wire::encode_request(tag, read.clone()))
+        .collect();
+    std::io::Write::write_all(&mut idle.stream, &frames).unwrap();
+    busy.open(1, &["file"], 0);
+    // More calls than the server needs to meet all that the other asked for.
+    for _ in 0..1000 {
+        let read = FCall::TRead {
+            fid: 1,
+            offset: 0,
+            count: 100_000,
+        };
+        assert!(matches!(busy.call(read), FCall::RRead { data } if data.0.len() == 100_000));
+    }
+    let mut seen: Vec<u16> = (0..300).map(|_| idle.receive().0).collect();
+    seen.sort_unstable();
+    assert_eq!(
+        seen,
+        (0..300).collect::<Vec<_>>(),
+        "and gets them all once it reads"
+    );
+}
+
+#[test]
+fn small_replies_that_nobody_reads_are_not_piled_up() {
+    use std::io::Write;
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("file"), vec![7; 1 << 20]).unwrap();
+    let server = Server::new(dir.path(), Profile::Golem);
+    let mut wire = server.attached();
+    wire.open(1, &["file"], 0);
+    let frames: Vec<u8> = (0..4000)
+        .flat_map(|tag| {
+            wire::encode_request(
+                tag,
+                FCall::TRead {
+                    fid: 1,
+                    offset: 0,
+                    count: 60_000,
+                },
+            )
+        })
+        .collect();
+    let before = resident();
+    let mut stream = wire.stream.try_clone().unwrap();
+    let writing = std::thread::spawn(move || stream.write_all(&frames).unwrap());
+    // Another connection's answers show that the server has had its turns meanwhile.
+    let mut other = server.attached();
+    for _ in 0..2000 {
+        assert!(matches!(
+            other.call(FCall::TStatFs { fid: 0 }),
+            FCall::RStatFs { .. }
+        ));
+    }
+    assert!(
+        resident() < before + (100 << 20),
+        "240 MB of replies do not lie in memory"
+    );
+    for tag in 0..4000 {
+        assert_eq!(wire.receive().0, tag);
+    }
+    writing.join().unwrap();
+}
+
+/// Bytes of memory that this process holds.
+fn resident() -> usize {
+    let statm = fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+}

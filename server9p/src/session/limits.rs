@@ -31,6 +31,27 @@ impl Default for Limits {
 /// Bytes that one permit stands for.
 const UNIT: usize = 1024;
 
+/// Bytes of large replies that one connection may have in progress or unread. A client that does not read what
+/// it asked for so keeps no other waiting.
+const SHARE: usize = 8 << 20;
+
+/// What is left of one connection's share.
+#[derive(Debug, Clone)]
+pub(super) struct Share(Arc<Semaphore>);
+
+impl Default for Share {
+    fn default() -> Share {
+        Share(Arc::new(Semaphore::new(SHARE / UNIT)))
+    }
+}
+
+/// Room for a large reply, given back when it has left.
+#[derive(Debug)]
+pub(super) struct Room {
+    _share: OwnedSemaphorePermit,
+    _bytes: OwnedSemaphorePermit,
+}
+
 /// What is left of the shared limits.
 #[derive(Debug)]
 pub(super) struct Budget {
@@ -52,17 +73,27 @@ impl Budget {
 
     /// Waits for a request's turn.
     pub async fn request(&self) -> OwnedSemaphorePermit {
-        self.requests
-            .clone()
-            .acquire_owned()
-            .await
-            .expect("the semaphore is never closed")
+        acquire(&self.requests, 1).await
     }
 
-    /// Waits for room for so many bytes.
-    pub async fn bytes(&self, count: u32) -> Option<OwnedSemaphorePermit> {
-        let units = (count as usize).div_ceil(UNIT).min(self.bytes_total / 2) as u32;
-        let permit = self.bytes.clone().acquire_many_owned(units).await;
-        Some(permit.expect("the semaphore is never closed"))
+    /// Waits for room for a request of so many bytes.
+    pub async fn bytes(&self, count: u32) -> OwnedSemaphorePermit {
+        let units = (count as usize).div_ceil(UNIT).min(self.bytes_total / 2);
+        acquire(&self.bytes, units).await
     }
+
+    /// Waits for room for a reply of so many bytes, in the connection's share first.
+    pub async fn reply(&self, share: &Share, count: u32) -> Room {
+        let units = (count as usize).div_ceil(UNIT).min(SHARE / UNIT);
+        let share = acquire(&share.0, units).await;
+        Room {
+            _share: share,
+            _bytes: self.bytes(count).await,
+        }
+    }
+}
+
+async fn acquire(semaphore: &Arc<Semaphore>, units: usize) -> OwnedSemaphorePermit {
+    let permit = semaphore.clone().acquire_many_owned(units as u32).await;
+    permit.expect("the semaphore is never closed")
 }

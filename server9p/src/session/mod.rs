@@ -35,7 +35,7 @@ use crate::{
     wire::{self, DecodeError, MSIZE_MAX, MSIZE_MIN, Reply, Request},
 };
 use fids::Fids;
-use limits::Budget;
+use limits::{Budget, Share};
 use pending::{Entry, Pending};
 use reader::{Frame, Reader};
 use writer::Writer;
@@ -84,6 +84,7 @@ struct Session {
     msize: AtomicU32,
     fids: Fids,
     pending: Pending,
+    share: Share,
     writer: Arc<Writer>,
 }
 
@@ -103,6 +104,7 @@ pub async fn serve(stream: OwnedFd, shared: Arc<Shared>) -> io::Result<()> {
         msize: AtomicU32::new(0),
         fids: Fids::new(shared.limits.fids),
         pending: Pending::default(),
+        share: Share::default(),
         writer: writer.clone(),
         shared,
     });
@@ -119,7 +121,7 @@ pub async fn serve(stream: OwnedFd, shared: Arc<Shared>) -> io::Result<()> {
 impl Session {
     async fn read_frames(self: &Arc<Self>, mut reader: Reader) -> io::Result<()> {
         loop {
-            if !reader.has_frame() {
+            if !reader.has_frame() || !self.writer.has_room() {
                 self.writer.uncork();
                 self.writer.room().await;
             }
@@ -212,9 +214,11 @@ impl Session {
             return self.lock(request, fid, flock, entry);
         }
         let turn = self.shared.budget.request().await;
-        let reply_permit = match &request.call {
+        let room = match &request.call {
             FCall::TRead { count, .. } | FCall::TReadDir { count, .. } => {
-                self.shared.budget.bytes(*count).await
+                // What is sent is never more than the msize, whatever was asked for.
+                let count = (*count).min(self.msize.load(Ordering::Relaxed));
+                Some(self.shared.budget.reply(&self.share, count).await)
             }
             _ => None,
         };
@@ -226,7 +230,7 @@ impl Session {
                     .clone()
                     .map_or(&[][..], |place| &body[place]);
                 let reply = session.carry_out(&request, payload);
-                entry.reply(|| session.writer.send(reply, reply_permit));
+                entry.reply(|| session.writer.send(reply, room));
             }
             drop((body, permit, turn));
         });

@@ -95,10 +95,7 @@ impl Reader {
                 &self.buffer[self.start - size..self.start],
             )));
         }
-        let permit = budget
-            .bytes(size as u32)
-            .await
-            .expect("bytes were asked for");
+        let permit = budget.bytes(size as u32).await;
         let mut frame = Vec::with_capacity(size);
         let here = self.buffered().len().min(size);
         frame.extend_from_slice(&self.buffered()[..here]);

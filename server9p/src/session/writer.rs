@@ -12,10 +12,9 @@ use std::{
 };
 
 use rustix::io::Errno;
-use tokio::{
-    io::unix::AsyncFd,
-    sync::{Notify, OwnedSemaphorePermit},
-};
+use tokio::{io::unix::AsyncFd, sync::Notify};
+
+use super::limits::Room;
 
 /// Replies held back at most, and written in one system call.
 const BATCH: usize = 64;
@@ -35,7 +34,7 @@ pub(super) struct Writer {
 
 #[derive(Debug, Default)]
 struct Queue {
-    replies: VecDeque<(Vec<u8>, Option<OwnedSemaphorePermit>)>,
+    replies: VecDeque<(Vec<u8>, Option<Room>)>,
     /// Bytes of the first reply that were written.
     written: usize,
     bytes: usize,
@@ -100,15 +99,15 @@ impl Writer {
         self.queue.lock().expect("no holder of this lock panics")
     }
 
-    /// Sends a reply; the permit is given back when it has left.
-    pub fn send(&self, frame: Vec<u8>, permit: Option<OwnedSemaphorePermit>) {
+    /// Sends a reply; its room is given back when it has left.
+    pub fn send(&self, frame: Vec<u8>, room: Option<Room>) {
         let mut queue = self.queue();
         if queue.closed {
             return;
         }
         let first = queue.replies.is_empty();
         queue.bytes += frame.len();
-        queue.replies.push_back((frame, permit));
+        queue.replies.push_back((frame, room));
         let hold = queue.corked && queue.replies.len() < BATCH;
         if (first || queue.corked) && !hold {
             self.write(&mut queue);
@@ -137,7 +136,12 @@ impl Writer {
         self.wrote.notify_waiters();
     }
 
-    /// Waits until the replies that wait are few enough to go on reading.
+    /// Whether the replies that wait are few enough to go on reading.
+    pub fn has_room(&self) -> bool {
+        self.queue().bytes < WAITING
+    }
+
+    /// Waits until [`Writer::has_room`].
     pub async fn room(&self) {
         self.until(|queue| queue.bytes < WAITING).await;
     }
