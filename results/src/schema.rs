@@ -108,10 +108,10 @@ pub struct CaseResult {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,
     /// Why it does not work, where that is known or evidence was found.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub cause: Option<Cause>,
     /// The changes that were tried.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub remedies: Vec<Remedy>,
     /// How many times each side was run.
     #[serde(default = "one")]
