@@ -94,19 +94,7 @@ pub fn serve(options: ServeOptions) -> Result<(), ServeError> {
     if user.is_some() && bound.iter().any(Bound::needs_removal) && !run_as::split()? {
         return Ok(());
     }
-    if let Some(user) = user {
-        user.become_it()?;
-    }
-    // Fids may hold a descriptor each; QEMU, which has to live within the soft limit, closes and reopens instead.
-    let _ = raise_descriptor_limit();
-    let export = Export::open(&options.dir, options.profile, options.read_only)?;
-    let shared = Shared::new(export, options.limits, trace);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(accept(bound, shared))?;
-    runtime.shutdown_timeout(SHUTDOWN);
-    Ok(())
+    run(user, &options, trace, |shared| accept(bound, shared))
 }
 
 /// Serves one connection until its other end closes it, or until `life` does: whoever holds that end keeps the
@@ -122,24 +110,37 @@ pub fn serve_connection(
     life: OwnedFd,
 ) -> Result<(), ServeError> {
     let trace = options.trace.as_deref().map(Trace::create).transpose()?;
-    if let Some(user) = options.run_as {
-        user.become_it()?;
-    }
-    // Fids may hold a descriptor each; QEMU, which has to live within the soft limit, closes and reopens instead.
-    let _ = raise_descriptor_limit();
-    let export = Export::open(&options.dir, options.profile, options.read_only)?;
-    let shared = Shared::new(export, options.limits, trace);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async move {
+    run(options.run_as, &options, trace, |shared| async move {
         // SAFETY: an `OwnedFd` stays open, and the same descriptor, for as long as it is registered.
         let life = unsafe { AsyncFd::register(life) }?;
         tokio::select! {
             () = serve_one(stream, shared) => Ok(()),
             closed = life.readable() => closed.map(drop),
         }
-    })?;
+    })
+}
+
+/// Becomes the user, exports the directory, and serves it as `serve` does until that ends.
+fn run<F>(
+    user: Option<RunAs>,
+    options: &ServeOptions,
+    trace: Option<Trace>,
+    serve: impl FnOnce(Arc<Shared>) -> F,
+) -> Result<(), ServeError>
+where
+    F: Future<Output = io::Result<()>>,
+{
+    if let Some(user) = user {
+        user.become_it()?;
+    }
+    // Fids may hold a descriptor each; QEMU, which has to live within the soft limit, closes and reopens instead.
+    let _ = raise_descriptor_limit();
+    let export = Export::open(&options.dir, options.profile, options.read_only)?;
+    let shared = Shared::new(export, options.limits.clone(), trace);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(serve(shared))?;
     runtime.shutdown_timeout(SHUTDOWN);
     Ok(())
 }
