@@ -31,11 +31,13 @@ impl Catalogue {
             let cases = tools::planned(names)?.unwrap_or_default();
             Ok::<_, RecipeError>(cases)
         };
-        for tool in tools::list()? {
+        for (recipe, variants) in tools::variants()? {
             // A variant may be called as its recipe, whose name means every variant.
-            catalogue.add(named(std::slice::from_ref(&tool.name))?);
-            let of_recipe = ids(&named(std::slice::from_ref(&tool.recipe))?);
-            catalogue.groups.insert(tool.recipe, of_recipe);
+            for variant in variants {
+                catalogue.add(named(&[variant.to_owned()])?);
+            }
+            let of_recipe = ids(&named(&[recipe.to_owned()])?);
+            catalogue.groups.insert(recipe.to_owned(), of_recipe);
         }
         let all = ids(&named(&["all".to_owned()])?);
         catalogue.groups.insert("all".into(), all);
