@@ -16,7 +16,7 @@ use nix::sys::signal::Signal;
 use results::{Observation, Outcome};
 use server9p::stack::{CommandSpec, Ended, Finished, SELF, StackError, World};
 
-use crate::ops::needs::HOST_DIR;
+use crate::{ops::needs::HOST_DIR, tools::find};
 
 /// A place where cases run: a world, and a directory in it for their fresh directories.
 pub struct Side {
@@ -79,6 +79,9 @@ impl Side {
         // A world on this host's own kernel reaches the directory behind the volume's client as well.
         if matches!(self.world.mounted().client.as_str(), "fuse" | "kernel") {
             command = command.env(HOST_DIR, &here);
+        }
+        if let Some(dir) = find::installed() {
+            command = command.env(find::TOOLS_DIR, dir);
         }
         let temporary = self.temporary(&here)?;
         if let Some(dir) = &temporary {

@@ -90,7 +90,7 @@ fn observe(arguments: &Arguments) -> Result<Observation, String> {
         .as_deref()
         .map(|id| remedy(&recipe, id))
         .transpose()?;
-    find::present(variant)?;
+    find::present(&recipe, variant)?;
     let run = Run {
         recipe: &recipe,
         variant,

@@ -1,35 +1,69 @@
 //! Whether a tool is on this machine, its version, and what would bring it.
 
 use std::{
+    ffi::OsString,
+    io,
     os::unix::fs::PermissionsExt,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
-use super::{recipe::Variant, script, sqlite};
+use super::{
+    recipe::{Recipe, Variant},
+    script, sqlite,
+};
+
+/// Names the directory of [`installed`] to a child whose world has not this user's environment.
+pub const TOOLS_DIR: &str = "PROBE9P_TOOLS";
+
+/// Where `scripts/setup --tools` links the programs that it brings from elsewhere than Debian, in the user's cache.
+pub fn installed() -> Option<PathBuf> {
+    if let Some(dir) = std::env::var_os(TOOLS_DIR) {
+        return Some(dir.into());
+    }
+    let cache = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .filter(|cache| cache.is_absolute())
+        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;
+    Some(cache.join("probe9p/tools/bin"))
+}
+
+/// Where programs are looked for, in this order: `first`, `PATH` (a guest's first process has none), [`installed`].
+pub fn search_path(first: Option<PathBuf>) -> io::Result<OsString> {
+    let path = std::env::var_os("PATH").unwrap_or_else(|| script::DEFAULT_PATH.into());
+    std::env::join_paths(
+        first
+            .into_iter()
+            .chain(std::env::split_paths(&path))
+            .chain(installed()),
+    )
+    .map_err(io::Error::other)
+}
 
 /// Says why a variant's cases cannot be run here, with the command that changes that.
-pub fn present(variant: &Variant) -> Result<(), String> {
-    let missing: Vec<&str> = variant
-        .programs
+pub fn present(recipe: &Recipe, variant: &Variant) -> Result<(), String> {
+    let programs = variant.programs.iter().filter(|name| !on_path(name));
+    let files = variant
+        .files
         .iter()
-        .map(String::as_str)
-        .filter(|program| !on_path(program))
-        .collect();
+        .filter(|file| !Path::new(file).exists());
+    let missing: Vec<&str> = programs.chain(files).map(String::as_str).collect();
     if missing.is_empty() {
         return Ok(());
     }
-    let (noun, verb) = if missing.len() == 1 {
-        ("the program", "is")
-    } else {
-        ("the programs", "are")
-    };
-    let remedy = match variant.packages.install_command() {
-        Some(command) => format!("`{command}` brings what is missing"),
-        None => "its recipe does not say which package brings it".to_owned(),
+    let verb = if missing.len() == 1 { "is" } else { "are" };
+    let setup = format!("`scripts/setup --tools {}`", recipe.name.get_ref());
+    let remedy = match (
+        super::is_built_in(recipe.name.get_ref()),
+        variant.packages.install_command(),
+    ) {
+        (true, Some(command)) => format!("{setup} brings what is missing (as does `{command}`)"),
+        (true, None) => format!("{setup} brings what is missing"),
+        (false, Some(command)) => format!("`{command}` brings what is missing"),
+        (false, None) => "its recipe does not say which package brings it".to_owned(),
     };
     Err(format!(
-        "{} needs {noun} {}, which {verb} not installed; {remedy}.",
+        "{} needs {}, which {verb} not installed; {remedy}.",
         variant.name.get_ref(),
         missing.join(", ")
     ))
@@ -44,6 +78,7 @@ pub fn version(variant: &Variant) -> Option<String> {
         .arg("-c")
         .arg(variant.version.as_deref()?)
         .env("LC_ALL", "C")
+        .env("PATH", search_path(None).ok()?)
         .stdin(Stdio::null())
         .stderr(Stdio::null())
         .output()
@@ -62,7 +97,6 @@ pub fn on_path(program: &str) -> bool {
     if program.contains('/') {
         return executable(Path::new(program));
     }
-    // A guest's first process has no PATH; its scripts get this one.
-    let path = std::env::var_os("PATH").unwrap_or_else(|| script::DEFAULT_PATH.into());
-    std::env::split_paths(&path).any(|dir| executable(&dir.join(program)))
+    search_path(None)
+        .is_ok_and(|path| std::env::split_paths(&path).any(|dir| executable(&dir.join(program))))
 }

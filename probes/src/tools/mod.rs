@@ -6,7 +6,7 @@
 
 pub mod calls;
 mod child;
-mod find;
+pub mod find;
 pub mod parse;
 pub mod recipe;
 mod script;
@@ -115,7 +115,7 @@ pub fn list() -> Result<Vec<ToolInfo>, RecipeError> {
             .iter()
             .map(|case| id(variant, case))
             .collect(),
-        state: find::present(variant)
+        state: find::present(recipe, variant)
             .map(|()| find::version(variant).unwrap_or_else(|| "installed".to_owned())),
     };
     let recipes = recipes()?;
@@ -169,6 +169,13 @@ pub fn recipe_schema() -> schemars::Schema {
     schemars::schema_for!(Recipe)
 }
 
+/// Whether a recipe of that name comes with probe9p.
+fn is_built_in(name: &str) -> bool {
+    RECIPES
+        .iter()
+        .any(|(file, _)| Path::new(file).file_stem() == Some(OsStr::new(name)))
+}
+
 /// The recipe of that name, or in that file.
 fn recipe_named(name: &OsStr) -> Result<Recipe, RecipeError> {
     let known = |(file, _): &&(&str, &str)| Path::new(file).file_stem() == Some(name);
@@ -191,7 +198,7 @@ fn matching(recipe: &Recipe, source: &OsStr, name: &str) -> Vec<PlannedCase> {
     let mut planned = Vec::new();
     for (index, variant) in recipe.variants.get_ref().iter().enumerate() {
         let selected = if whole {
-            index == 0 || find::present(variant).is_ok()
+            index == 0 || find::present(recipe, variant).is_ok()
         } else {
             variant.name.get_ref() == variant_name
         };

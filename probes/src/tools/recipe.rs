@@ -75,6 +75,9 @@ pub struct Variant {
     /// Programs that must be on `PATH`.
     #[serde(default)]
     pub programs: Vec<String>,
+    /// Files that must be there besides, by their absolute paths: a program's module, `h5py/__init__.py`.
+    #[serde(default)]
+    pub files: Vec<String>,
     /// A program that probe9p has itself, which its scripts then find on `PATH` under the usual name.
     #[serde(default)]
     pub builtin: Option<Builtin>,

@@ -36,7 +36,7 @@ use rustix::{
     process::{PidfdFlags, pidfd_open},
 };
 
-use super::{calls::FailedCall, sqlite};
+use super::{calls::FailedCall, find, sqlite};
 
 /// What every script begins with.
 const HELPERS: &str = r#"set -eu
@@ -170,10 +170,7 @@ pub fn run(job: &Job<'_>) -> io::Result<Ran> {
         fs::create_dir_all(made)?;
     }
     let out = File::options().append(true).create(true).open(&output)?;
-    let inherited = std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
-    let path =
-        std::env::join_paths(std::iter::once(file("bin")).chain(std::env::split_paths(&inherited)))
-            .map_err(io::Error::other)?;
+    let path = find::search_path(Some(file("bin")))?;
 
     let argv: Vec<OsString> = job
         .under
