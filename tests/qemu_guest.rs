@@ -5,15 +5,15 @@ use std::{path::PathBuf, time::Duration};
 use server9p::{
     profile::Profile,
     stack::{
-        CommandSpec, Ended, Finished, Series, StackError, VolumeOptions, World,
-        fuse_world::server::Server,
-        process,
-        qemu::{Emulator, QemuServer, QemuWorld, kernels},
+        CommandSpec, Ended, Finished, Series, StackError, VolumeOptions, World, process,
+        qemu::{Emulator, QemuClient, kernels},
+        server::Server,
+        volume::{Source, VolumeWorld},
     },
 };
 
 /// A volume, or `None` with the reason on standard error where the machine has not what it needs.
-fn volume(server: QemuServer, series: Series) -> Option<QemuWorld> {
+fn volume(server: Source, series: Series) -> Option<VolumeWorld> {
     process::use_program(env!("CARGO_BIN_EXE_probe9p"));
     let emulator = kernels::find(series).and_then(|kernel| Emulator::new(None, kernel));
     let emulator = match emulator {
@@ -25,10 +25,17 @@ fn volume(server: QemuServer, series: Series) -> Option<QemuWorld> {
     };
     let mut options = VolumeOptions::new(Profile::Golem);
     options.series = series;
-    Some(QemuWorld::new(&options, server, emulator).unwrap())
+    Some(
+        VolumeWorld::new(
+            &options,
+            server,
+            Box::new(QemuClient::new(emulator).unwrap()),
+        )
+        .unwrap(),
+    )
 }
 
-fn shell(volume: &QemuWorld, script: &str) -> Finished {
+fn shell(volume: &VolumeWorld, script: &str) -> Finished {
     let mut command = CommandSpec::new(["/bin/sh", "-c", script], volume.path());
     command.limit = Duration::from_secs(60);
     volume.run(&command).unwrap()
@@ -41,7 +48,7 @@ fn said(finished: &Finished) -> String {
 
 #[test]
 fn the_reference_is_the_runtimes_volume_on_its_own_kernel() {
-    let Some(volume) = volume(QemuServer::Qemu, Series::Linux5_10) else {
+    let Some(volume) = volume(Source::Qemu, Series::Linux5_10) else {
         return;
     };
     let mounted = volume.mounted();
@@ -73,7 +80,7 @@ fn the_reference_is_the_runtimes_volume_on_its_own_kernel() {
 
 #[test]
 fn our_own_server_serves_the_same_client() {
-    let server = QemuServer::Other(Server::Own);
+    let server = Source::Server(Server::Own);
     let Some(volume) = volume(server, Series::Linux6_1) else {
         return;
     };
@@ -90,7 +97,7 @@ fn our_own_server_serves_the_same_client() {
 
 #[test]
 fn a_guest_that_panics_is_a_crash_and_the_next_one_boots() {
-    let Some(volume) = volume(QemuServer::Qemu, Series::Linux6_1) else {
+    let Some(volume) = volume(Source::Qemu, Series::Linux6_1) else {
         return;
     };
     let finished = shell(&volume, "sync; echo c > /proc/sysrq-trigger; sleep 60");

@@ -9,7 +9,7 @@ use std::{ffi::OsString, process::ExitCode};
 
 use serde::de::DeserializeOwned;
 
-use crate::stack::{agent, fuse, fuse_world::server::ServeConfig, guest, qemu, uml, visible};
+use crate::stack::{agent, fuse, guest, qemu, server::ServeConfig, uml, visible};
 
 /// Runs the helper that `args` (without the program's name) asks for, and says how it ended; `None` when
 /// `args` asks for no helper of this library.

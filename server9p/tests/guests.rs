@@ -20,10 +20,10 @@ use std::{
 use server9p::{
     profile::Profile,
     stack::{
-        Cache, CommandSpec, Ended, Series, StackError, VolumeOptions, World,
-        fuse_world::server::Server,
-        process,
-        uml::{UmlWorld, kernels},
+        Cache, CommandSpec, Ended, Series, StackError, VolumeOptions, World, process,
+        server::Server,
+        uml::{UmlClient, kernels},
+        volume::VolumeWorld,
         workdir,
     },
 };
@@ -33,7 +33,7 @@ use support::{below, hold, kill, wait_gone, wait_until};
 const HOLD: &str = "SERVER9P_TEST_HOLDS_A_GUEST";
 
 /// A guest of this series, or the reason why this machine has none.
-fn guest(series: Series) -> Option<UmlWorld> {
+fn guest(series: Series) -> Option<VolumeWorld> {
     process::use_program(env!("CARGO_BIN_EXE_server9p"));
     let kernel = match kernels::find(series) {
         Ok(kernel) => kernel,
@@ -46,7 +46,7 @@ fn guest(series: Series) -> Option<UmlWorld> {
         series,
         ..VolumeOptions::new(Profile::Golem)
     };
-    Some(UmlWorld::new(&options, Server::Own, kernel).unwrap())
+    Some(VolumeWorld::new(&options, Server::Own, Box::new(UmlClient { kernel })).unwrap())
 }
 
 fn sh(world: &impl World, script: &str) -> CommandSpec {
@@ -265,7 +265,7 @@ fn an_ordinary_users_killed_keeper_leaves_no_guest() {
 }
 
 /// A volume with this cache mode, on Linux 6.1.
-fn cached(cache: Cache) -> Option<Result<UmlWorld, StackError>> {
+fn cached(cache: Cache) -> Option<Result<VolumeWorld, StackError>> {
     process::use_program(env!("CARGO_BIN_EXE_server9p"));
     let kernel = kernels::find(Series::Linux6_1)
         .inspect_err(|err| eprintln!("skipped: {err}"))
@@ -274,7 +274,11 @@ fn cached(cache: Cache) -> Option<Result<UmlWorld, StackError>> {
         cache,
         ..VolumeOptions::new(Profile::Qemu)
     };
-    Some(UmlWorld::new(&options, Server::Own, kernel))
+    Some(VolumeWorld::new(
+        &options,
+        Server::Own,
+        Box::new(UmlClient { kernel }),
+    ))
 }
 
 #[test]

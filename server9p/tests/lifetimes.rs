@@ -24,9 +24,8 @@ use nix::{
 use server9p::{
     profile::Profile,
     stack::{
-        CommandSpec, Ended, StackError, VolumeOptions, World,
-        fuse_world::{FuseWorld, server::Server},
-        process, workdir,
+        CommandSpec, Ended, StackError, VolumeOptions, World, fuse_world::FuseClient, process,
+        server::Server, volume::VolumeWorld, workdir,
     },
 };
 use support::{below, helper, hold, kill, mark, marked, mounts_under, wait_gone, wait_until};
@@ -35,9 +34,13 @@ use support::{below, helper, hold, kill, mark, marked, mounts_under, wait_gone, 
 const HOLD: &str = "SERVER9P_TEST_HOLDS_A_VOLUME";
 
 /// A volume, or the reason why this machine has none.
-fn volume() -> Option<FuseWorld> {
+fn volume() -> Option<VolumeWorld> {
     process::use_program(env!("CARGO_BIN_EXE_server9p"));
-    match FuseWorld::new(&VolumeOptions::new(Profile::Golem), Server::Own) {
+    match VolumeWorld::new(
+        &VolumeOptions::new(Profile::Golem),
+        Server::Own,
+        Box::new(FuseClient),
+    ) {
         Ok(world) => Some(world),
         Err(StackError::Unavailable(why)) if why.contains("/dev/fuse") => {
             eprintln!("skipped: {why}");
@@ -55,7 +58,7 @@ fn sh(world: &impl World, script: &str) -> CommandSpec {
 fn killed_under_a_command(
     mark: &str,
     victim: impl FnOnce(u32, u32) -> u32,
-) -> Option<(String, FuseWorld)> {
+) -> Option<(String, VolumeWorld)> {
     let world = Arc::new(volume()?);
     let running = {
         let (world, command) = (Arc::clone(&world), format!("sleep {mark} & sleep {mark}"));
@@ -77,7 +80,7 @@ fn killed_under_a_command(
     Some((why, world))
 }
 
-fn comes_up_anew(world: FuseWorld) {
+fn comes_up_anew(world: VolumeWorld) {
     let done = world
         .run(&sh(&world, "echo again > file; cat file"))
         .unwrap();

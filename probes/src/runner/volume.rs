@@ -9,10 +9,12 @@ use server9p::{
     profile::Profile,
     stack::{
         Cache, Mounted, Series, StackError, VolumeOptions, World,
-        fuse_world::{FuseWorld, server::Server as ServerProcess},
+        fuse_world::FuseClient,
         path::PathWorld,
-        qemu::{self, Emulator, QemuServer, QemuWorld},
-        uml::{UmlWorld, kernels},
+        qemu::{self, Emulator, QemuClient},
+        server,
+        uml::{UmlClient, kernels},
+        volume::{Client as Mounts, Source, VolumeWorld},
     },
 };
 
@@ -64,6 +66,17 @@ impl fmt::Display for Server {
             Server::Diod => "diod",
             Server::Qemu => "qemu",
         })
+    }
+}
+
+impl Server {
+    /// What of the stacks' it is.
+    pub fn source(self) -> Source {
+        match self {
+            Server::Server9p => server::Server::Own.into(),
+            Server::Diod => server::Server::Diod.into(),
+            Server::Qemu => Source::Qemu,
+        }
     }
 }
 
@@ -172,72 +185,40 @@ impl Wanted {
             run_as: self.run_as,
             ..VolumeOptions::new(self.profile)
         };
-        let server = match self.server {
-            Server::Server9p => Some(ServerProcess::Own),
-            Server::Diod => Some(ServerProcess::Diod),
-            // It is a part of QEMU, and serves nobody else.
-            Server::Qemu => None,
-        };
-        match (self.client, server) {
-            (Client::Auto | Client::Fuse, Some(server)) => {
-                let world = FuseWorld::new(&options, server)?;
-                if self.keep {
-                    world.keep();
-                }
-                let (export, native) = (world.export().to_owned(), None);
-                Ok(Mount {
-                    world: Arc::new(world),
-                    export,
-                    native,
-                })
-            }
-            (Client::Uml, Some(server)) => {
-                let kernel = match self.series {
-                    Some(series) => kernels::find(series)?,
-                    None => kernels::preferred(self.profile)?,
-                };
-                let world = UmlWorld::new(&options, server, kernel)?;
-                if self.keep {
-                    world.keep();
-                }
-                let export = world.export().to_owned();
-                let native = Some(world.host_native().to_owned());
-                Ok(Mount {
-                    world: Arc::new(world),
-                    export,
-                    native,
-                })
-            }
-            (Client::Qemu, server) => {
-                self.qemu(&options, server.map_or(QemuServer::Qemu, QemuServer::Other))
-            }
-            (Client::Auto | Client::Fuse | Client::Uml | Client::Kernel, _) => Err(self.unknown()),
-        }
-    }
-
-    /// In a QEMU guest, with the profile's kernel or the one that is asked for: the reference is no other's.
-    fn qemu(&self, options: &VolumeOptions, server: QemuServer) -> Result<Mount, StackError> {
-        let kernel = qemu::kernels::find(options.series)?;
-        let emulator = Emulator::new(self.qemu.as_deref(), kernel)?;
-        let world = QemuWorld::new(options, server, emulator)?;
+        let world = VolumeWorld::new(&options, self.server.source(), self.mounts()?)?;
         if self.keep {
             world.keep();
         }
-        let export = world.export().to_owned();
-        let native = Some(world.host_native().to_owned());
         Ok(Mount {
             world: Arc::new(world),
-            export,
-            native,
         })
     }
 
-    fn unknown(&self) -> StackError {
-        let (client, server) = (self.client, self.server);
-        StackError::Unavailable(format!(
-            "this version cannot bring up client {client} with server {server}; \
-             `probe9p list stacks` shows what it can"
-        ))
+    /// What mounts it, with the kernel that is asked for.
+    fn mounts(&self) -> Result<Box<dyn Mounts>, StackError> {
+        Ok(match self.client {
+            Client::Auto | Client::Fuse => Box::new(FuseClient),
+            Client::Uml => Box::new(UmlClient {
+                kernel: match self.series {
+                    Some(series) => kernels::find(series)?,
+                    None => kernels::preferred(self.profile)?,
+                },
+            }),
+            // The reference is no other kernel's than the profile's.
+            Client::Qemu => {
+                let series = self.series.unwrap_or(Series::of(self.profile));
+                let kernel = qemu::kernels::find(series)?;
+                Box::new(QemuClient::new(Emulator::new(
+                    self.qemu.as_deref(),
+                    kernel,
+                )?)?)
+            }
+            Client::Kernel => {
+                return Err(StackError::Unavailable(
+                    "this version cannot bring up client kernel; `probe9p list stacks` shows what it can".into(),
+                ));
+            }
+        })
     }
 
     fn stack(&self, mounted: Mounted) -> Stack {
@@ -268,36 +249,29 @@ fn cache_option(options: &str) -> String {
 
 /// A volume of ours that is up.
 struct Mount {
-    world: Arc<dyn World>,
-    /// The host's directory that it exports.
-    export: PathBuf,
-    /// The host's directory beside it, when the volume's world cannot write there.
-    native: Option<PathBuf>,
+    world: Arc<VolumeWorld>,
 }
 
 impl Mount {
     /// The native side: in the volume's world, where the same users run, if that has a plain directory.
     fn native_side(&self) -> Result<Side, StackError> {
-        if let Some(dir) = &self.native {
-            return Ok(Side::new("native", Arc::new(PathWorld::new(dir)?), dir));
-        }
-        let dir = self.world.native().ok_or_else(|| {
-            let client = self.world.mounted().client;
-            StackError::Unavailable(format!(
-                "client {client} has no plain directory to compare with"
-            ))
-        })?;
-        Ok(Side::new("native", Arc::clone(&self.world), dir))
+        let dir = self.world.host_native();
+        let world: Arc<dyn World> = match self.world.native() {
+            Some(_) => Arc::clone(&self.world) as _,
+            None => Arc::new(PathWorld::new(dir)?),
+        };
+        Ok(Side::new("native", world, dir))
     }
 
     /// The volume's side: fresh directories are made in the export, and commands find them in the volume.
     fn volume_side(self) -> Side {
         let there = self.world.path().to_owned();
         let local = self.world.native().map(PathBuf::from);
+        let export = self.world.export().to_owned();
         Side {
             there,
             local,
-            ..Side::new("volume", self.world, &self.export)
+            ..Side::new("volume", self.world, &export)
         }
     }
 }

@@ -16,8 +16,10 @@ pub mod namespaces;
 pub mod path;
 pub mod process;
 pub mod qemu;
+pub mod server;
 pub mod uml;
 pub mod visible;
+pub mod volume;
 pub mod workdir;
 
 use std::{

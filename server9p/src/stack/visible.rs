@@ -22,9 +22,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     StackError, VolumeOptions,
     fuse::{MountBy, helper::FuseConfig},
-    fuse_world::server::Server,
     mounts,
     process::Helper,
+    server::Server,
 };
 
 /// How long daemon and server may take to end when asked.

@@ -14,14 +14,20 @@ pub mod virtio;
 use std::{
     env,
     net::{Ipv4Addr, SocketAddrV4, TcpStream},
+    os::unix::net::UnixStream,
     path::PathBuf,
     process::ExitCode,
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
 
 use self::{ground::GuestGround, root::Root};
-use crate::stack::agent;
+use super::{
+    StackError,
+    agent::{self, link::Link},
+    process::Helper,
+};
 
 /// The guest's address on its only link.
 pub const GUEST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
@@ -58,6 +64,35 @@ pub struct GuestMount {
     pub modules: Vec<String>,
     /// The virtio port where the server is, for a mount that takes it as a descriptor.
     pub port: Option<String>,
+}
+
+/// On the orchestrator's side: tells the guest at the other end of `link`, which `keeper` keeps, what it is to be,
+/// and waits until its volume is up.
+///
+/// # Errors
+/// [`StackError::Unavailable`]: why the volume is not up; the guest is dead then.
+pub fn come_up(
+    link: UnixStream,
+    mut keeper: Helper,
+    guest: &GuestConfig,
+    patience: Duration,
+) -> Result<(Link, Helper), StackError> {
+    let opened = agent::configure_guest(&link, guest)
+        .map_err(|err| StackError::Lost(format!("the guest takes no orders ({err})")))
+        .and_then(|()| Link::open(link, patience));
+    match opened {
+        Ok(link) => Ok((link, keeper)),
+        Err(err) => {
+            // It may be about to say why.
+            keeper.wait(Duration::from_millis(500));
+            keeper.kill();
+            let obituary = keeper.obituary();
+            Err(match err {
+                StackError::Lost(why) => StackError::Unavailable(format!("{why}: {obituary}")),
+                told => told,
+            })
+        }
+    }
 }
 
 /// Is the guest's first process; returns only when it could not power off.

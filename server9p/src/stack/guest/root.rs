@@ -16,6 +16,8 @@ use nix::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::profile::Profile;
+
 /// What lies over the image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Root {
@@ -39,6 +41,14 @@ ff02::2\tip6-allrouters
 const NAMESERVERS: &str = "nameserver 1.1.1.1\nnameserver 8.8.8.8\n";
 
 impl Root {
+    /// The one that guests have under a profile.
+    pub fn of(profile: Profile) -> Root {
+        match profile {
+            Profile::Golem => Root::of_runtime(),
+            Profile::Qemu | Profile::Posix => Root::ordinary(),
+        }
+    }
+
     /// As the VM runtime has it (`runtime/init-container/src/init.c`).
     pub fn of_runtime() -> Root {
         Root {

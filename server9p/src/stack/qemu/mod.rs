@@ -22,10 +22,7 @@ use std::{
     },
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
@@ -35,20 +32,18 @@ use self::{
     machine::{Accelerator, Machine, Volume},
 };
 use super::{
-    Cache, CommandSpec, Finished, Mounted, StackError, VolumeOptions, World,
-    agent::{configure_guest, link::Link},
-    fuse_world::server::{Server, run_as},
+    StackError,
     guard::Guard,
     guest::{
-        GuestConfig, GuestMount,
+        self, GuestConfig, GuestMount,
         root::Root,
         virtio::{SERVER_PORT, VOLUME_TAG},
     },
-    live::{Live, Revived, lock},
+    live::Live,
     process::{self, Helper},
-    workdir::Workdir,
+    server::why_not,
+    volume::{Client, Place, Source},
 };
-use crate::profile::Profile;
 
 /// How long an emulated guest may take to boot on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -66,25 +61,6 @@ const MOUNTPOINT: &str = "/volume";
 
 /// Set when a guest did not boot on KVM, so that no other is tried.
 static KVM_FAILED: AtomicBool = AtomicBool::new(false);
-
-/// Who serves a QEMU guest's volume.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum QemuServer {
-    /// QEMU's own server: the reference.
-    Qemu,
-    /// A server process of ours, or a peer.
-    Other(Server),
-}
-
-impl QemuServer {
-    /// As reports name it.
-    pub fn name(self) -> &'static str {
-        match self {
-            QemuServer::Qemu => "qemu",
-            QemuServer::Other(server) => server.name(),
-        }
-    }
-}
 
 /// A QEMU and the kernel that it boots.
 #[derive(Debug, Clone)]
@@ -133,99 +109,27 @@ impl Emulator {
     }
 }
 
-/// A volume mounted in a QEMU guest, and a plain directory on the host beside its export.
+/// Mounts in a guest of this emulator.
 #[derive(Debug)]
-pub struct QemuWorld {
-    options: VolumeOptions,
-    server: QemuServer,
+pub struct QemuClient {
     emulator: Emulator,
     version: String,
-    run_as: Option<(u32, u32)>,
-    export: PathBuf,
-    native: PathBuf,
-    revived: Revived,
-    mounted: Mutex<Mounted>,
-    // Last, so that it is removed when nothing uses it any more.
-    workdir: Workdir,
 }
 
-impl QemuWorld {
-    /// Boots a guest and mounts a fresh export in it.
-    ///
+impl QemuClient {
     /// # Errors
-    /// [`StackError::Unavailable`]: what is missing, and what brings it.
-    pub fn new(
-        options: &VolumeOptions,
-        server: QemuServer,
-        emulator: Emulator,
-    ) -> Result<QemuWorld, StackError> {
-        let run_as = run_as(options)?;
+    /// [`StackError::Unavailable`] when the emulator does not start.
+    pub fn new(emulator: Emulator) -> Result<QemuClient, StackError> {
         let version = emulator.version()?;
-        let workdir = Workdir::new().map_err(|err| StackError::Unavailable(err.to_string()))?;
-        let world = QemuWorld {
-            options: options.clone(),
-            server,
-            emulator,
-            version,
-            run_as,
-            export: workdir.part("export", run_as)?,
-            native: workdir.part("native", run_as)?,
-            revived: Revived::default(),
-            mounted: Mutex::default(),
-            workdir,
-        };
-        world.live()?;
-        Ok(world)
+        Ok(QemuClient { emulator, version })
     }
+}
 
-    /// The directory that is served, on the host.
-    pub fn export(&self) -> &Path {
-        &self.export
-    }
-
-    /// The directory on the host for the native side; the guest cannot write there.
-    pub fn host_native(&self) -> &Path {
-        &self.native
-    }
-
-    /// The run's directory, which holds all others.
-    pub fn workdir(&self) -> &Path {
-        self.workdir.path()
-    }
-
-    /// Leaves the run's directory where it is at the end.
-    pub fn keep(&self) {
-        self.workdir.keep();
-    }
-
-    /// Process ids of the guest's keeper and of the server, if it is one of ours, by what they are.
-    pub fn processes(&self) -> Vec<(&'static str, u32)> {
-        let live = self.revived.current();
-        live.map_or(Vec::new(), |live| live.processes())
-    }
-
-    fn live(&self) -> Result<Arc<Live>, StackError> {
-        let live = self.revived.live(|| self.bring_up())?;
-        *lock(&self.mounted) = Mounted {
-            server: self.server.name().into(),
-            ..live.link.mounted().clone()
-        };
-        let mut versions = BTreeMap::from([("qemu".to_owned(), self.version.clone())]);
-        match self.server {
-            QemuServer::Qemu => versions.insert("server".into(), self.version.clone()),
-            QemuServer::Other(server) => {
-                versions.extend(server.versions());
-                None
-            }
-        };
-        lock(&self.mounted).versions = versions;
-        Ok(live)
-    }
-
+impl Client for QemuClient {
     /// On KVM where that is there and boots in time, else without.
-    fn bring_up(&self) -> Result<Live, StackError> {
-        if may_use_kvm(self.run_as) && !KVM_FAILED.load(Ordering::Relaxed) {
-            match self.boot(Accelerator::Kvm, KVM_PATIENCE) {
+    fn bring_up(&self, place: &Place) -> Result<Live, StackError> {
+        if may_use_kvm(place.run_as) && !KVM_FAILED.load(Ordering::Relaxed) {
+            match self.boot(place, Accelerator::Kvm, KVM_PATIENCE) {
                 Ok(live) => return Ok(live),
                 Err(why) => {
                     KVM_FAILED.store(true, Ordering::Relaxed);
@@ -233,10 +137,29 @@ impl QemuWorld {
                 }
             }
         }
-        self.boot(Accelerator::Tcg, PATIENCE)
+        self.boot(place, Accelerator::Tcg, PATIENCE)
     }
 
-    fn boot(&self, accelerator: Accelerator, patience: Duration) -> Result<Live, StackError> {
+    fn on_host(&self) -> bool {
+        false
+    }
+
+    fn mountpoint(&self) -> Option<&Path> {
+        Some(Path::new(MOUNTPOINT))
+    }
+
+    fn versions(&self) -> BTreeMap<String, String> {
+        BTreeMap::from([("qemu".to_owned(), self.version.clone())])
+    }
+}
+
+impl QemuClient {
+    fn boot(
+        &self,
+        place: &Place,
+        accelerator: Accelerator,
+        patience: Duration,
+    ) -> Result<Live, StackError> {
         let failed = |what: &'static str| {
             move |err: io::Error| {
                 StackError::Unavailable(format!("{what} cannot be started: {err}"))
@@ -249,13 +172,11 @@ impl QemuWorld {
         let program = process::program().map_err(failed("the guest"))?;
         let initramfs = initramfs::open(&program, &self.emulator.kernel)?;
         let (link, guest_end) = UnixStream::pair().map_err(failed("the guest's link"))?;
-        let (connection, served) = match self.server {
-            QemuServer::Qemu => (None, None),
-            QemuServer::Other(server) => {
-                let (client, served) =
-                    UnixStream::pair().map_err(failed("the server's connection"))?;
-                let served = server.start(&self.export, &self.options, self.run_as, served)?;
-                (Some(client), Some(served))
+        let (connection, served) = match place.source {
+            Source::Qemu => (None, None),
+            Source::Server(server) => {
+                let (connection, served) = place.start(server)?;
+                (Some(connection), Some(served))
             }
         };
         let machine = Machine {
@@ -266,8 +187,8 @@ impl QemuWorld {
             agent: guest_end.as_fd(),
             volume: match &connection {
                 None => Volume::Qemu {
-                    export: &self.export,
-                    read_only: self.options.read_only,
+                    export: &place.export,
+                    read_only: place.options.read_only,
                 },
                 Some(connection) => Volume::Other(connection.as_fd()),
             },
@@ -278,65 +199,55 @@ impl QemuWorld {
             guard: Guard::for_this_user(),
             program: self.emulator.program.clone(),
             arguments: keeper::plain(machine.arguments()),
-            run_as: self.run_as,
+            run_as: place.run_as,
             keep: keep.iter().map(AsRawFd::as_raw_fd).collect(),
             link: guest_end.as_raw_fd(),
         };
-        let mut keeper =
+        let keeper =
             Helper::start("the guest", "@qemu", &config, &keep).map_err(failed("the guest"))?;
         drop((guest_end, connection));
-        let opened = configure_guest(&link, &self.guest())
-            .map_err(failed("the guest"))
-            .and_then(|()| Link::open(link, patience));
-        match opened {
-            Ok(link) => Ok(Live::new(link, keeper, served, true)),
+        let guest = GuestConfig {
+            client: "qemu".into(),
+            modules: None,
+            root: Root::of(place.options.profile),
+            mount: mount(place),
+        };
+        match guest::come_up(link, keeper, &guest, patience) {
+            Ok((link, keeper)) => Ok(Live::new(link, keeper, served, true)),
             Err(err) => {
-                keeper.wait(Duration::from_millis(500));
-                keeper.kill();
+                let why = match served {
+                    Some(served) => why_not(served, err),
+                    None => err,
+                };
                 Err(StackError::Unavailable(format!(
-                    "the guest did not come up on {}: {err}; {}",
-                    accelerator.name(),
-                    keeper.obituary()
+                    "the guest did not come up on {}: {why}",
+                    accelerator.name()
                 )))
             }
         }
     }
+}
 
-    fn guest(&self) -> GuestConfig {
-        GuestConfig {
-            client: "qemu".into(),
-            modules: None,
-            root: match self.options.profile {
-                Profile::Golem => Root::of_runtime(),
-                Profile::Qemu | Profile::Posix => Root::ordinary(),
-            },
-            mount: self.mount(),
-        }
-    }
-
-    fn mount(&self) -> GuestMount {
-        let transport = match self.server {
-            QemuServer::Qemu => format!("trans=virtio,version=9p2000.L,msize={RUNTIME_MSIZE}"),
-            QemuServer::Other(server) => format!(
-                "trans=fd,version=9p2000.L,msize={},aname={}",
-                self.options.msize,
-                server.aname(&self.export)
+fn mount(place: &Place) -> GuestMount {
+    let (options, port) = match place.source {
+        Source::Qemu => (
+            format!(
+                "trans=virtio,version=9p2000.L,msize={RUNTIME_MSIZE}{}",
+                place.cache_option()
             ),
-        };
-        let cache = match self.options.cache {
-            Cache::None => String::new(),
-            cache => format!(",cache={cache}"),
-        };
-        GuestMount {
-            source: VOLUME_TAG.into(),
-            mountpoint: MOUNTPOINT.into(),
-            options: transport + &cache,
-            modules: Vec::new(),
-            port: match self.server {
-                QemuServer::Qemu => None,
-                QemuServer::Other(_) => Some(SERVER_PORT.into()),
-            },
-        }
+            None,
+        ),
+        Source::Server(server) => (
+            place.v9fs_options("trans=fd", server),
+            Some(SERVER_PORT.into()),
+        ),
+    };
+    GuestMount {
+        source: VOLUME_TAG.into(),
+        mountpoint: place.mountpoint.clone(),
+        options,
+        modules: Vec::new(),
+        port,
     }
 }
 
@@ -359,29 +270,5 @@ fn may_use_kvm(run_as: Option<(u32, u32)>) -> bool {
             let wanted = rustix::fs::Access::READ_OK | rustix::fs::Access::WRITE_OK;
             rustix::fs::access("/dev/kvm", wanted).is_ok()
         }
-    }
-}
-
-impl World for QemuWorld {
-    fn path(&self) -> &Path {
-        Path::new(MOUNTPOINT)
-    }
-
-    fn mounted(&self) -> Mounted {
-        lock(&self.mounted).clone()
-    }
-
-    fn run(&self, command: &CommandSpec) -> Result<Finished, StackError> {
-        self.live()?.link.run(command)
-    }
-
-    fn stop(&self) {
-        self.revived.stop();
-    }
-}
-
-impl Drop for QemuWorld {
-    fn drop(&mut self) {
-        self.revived.end();
     }
 }

@@ -9,6 +9,7 @@ use std::{
     },
     path::{Path, PathBuf},
     process::{Command, ExitCode},
+    time::Duration,
 };
 
 use nix::unistd::{User, geteuid};
@@ -18,7 +19,7 @@ use crate::{
     profile::Profile,
     serve::{self, RunAs, ServeOptions},
     session::Limits,
-    stack::{StackError, VolumeOptions, process::Helper},
+    stack::{StackError, VolumeOptions, live::Served, process::Helper},
 };
 
 /// Who serves.
@@ -119,7 +120,7 @@ impl Server {
         options: &VolumeOptions,
         run_as: Option<(u32, u32)>,
         connection: UnixStream,
-    ) -> Result<(Helper, OwnedFd), StackError> {
+    ) -> Result<Served, StackError> {
         let started = match self {
             Server::Own => start_own(export, options, run_as, &connection),
             Server::Diod => start_diod(export, &connection),
@@ -142,7 +143,7 @@ fn start_own(
     options: &VolumeOptions,
     run_as: Option<(u32, u32)>,
     connection: &UnixStream,
-) -> io::Result<(Helper, OwnedFd)> {
+) -> io::Result<Served> {
     let (theirs, life) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
     let config = ServeConfig {
         socket: connection.as_raw_fd(),
@@ -159,7 +160,7 @@ fn start_own(
 }
 
 /// Started by root it acts as the user of each request, which is how its package sets it up.
-fn start_diod(export: &Path, connection: &UnixStream) -> io::Result<(Helper, OwnedFd)> {
+fn start_diod(export: &Path, connection: &UnixStream) -> io::Result<Served> {
     let program = diod_program();
     let fd = connection.as_raw_fd().to_string();
     let mut command = Command::new(program);
@@ -193,6 +194,17 @@ fn diod_version() -> String {
     match package {
         Ok(out) if out.status.success() => String::from_utf8_lossy(&out.stdout).trim().to_owned(),
         _ => "diod".into(),
+    }
+}
+
+/// Why a volume did not come up: when its server could not even start, that is why, else `told` is.
+pub fn why_not((mut server, _): Served, told: StackError) -> StackError {
+    let died = server.wait(Duration::from_millis(100)) && !server.succeeded();
+    let why = died.then(|| server.obituary());
+    let _ = server.finish(Duration::ZERO);
+    match why {
+        Some(why) => StackError::Unavailable(format!("the volume did not come up: {why}")),
+        None => told,
     }
 }
 

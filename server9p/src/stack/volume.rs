@@ -1,0 +1,276 @@
+//! A volume of ours: what every client's has in common, whoever mounts it and whatever provides its directory.
+//!
+//! [`VolumeWorld`] holds the run's directories, brings the volume up when it is needed and again when it was
+//! lost, and says what it turned out to be. What differs from client to client is a [`Client`]: how it mounts.
+//! What differs by `--server` is a [`Source`]. A new client is a new implementation of the trait; a new source is
+//! a variant and its arm in those clients that can have it.
+
+use std::{
+    collections::BTreeMap,
+    fmt, fs, io,
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+};
+
+use super::{
+    Cache, CommandSpec, Finished, Mounted, StackError, VolumeOptions, World,
+    live::{Live, Revived, Served, lock},
+    server::{Server, run_as},
+    workdir::Workdir,
+};
+
+/// What provides a volume's directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// A 9P server, in a process that we start.
+    Server(Server),
+    /// QEMU's own 9P server, which serves its own guest and nobody else: the reference.
+    Qemu,
+}
+
+impl Source {
+    /// As reports name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Source::Server(server) => server.name(),
+            Source::Qemu => "qemu",
+        }
+    }
+
+    /// The server process, for clients that can have nothing else.
+    ///
+    /// # Errors
+    /// [`StackError::Unavailable`], with what `client` could have instead.
+    pub fn server(self, client: &str) -> Result<Server, StackError> {
+        match self {
+            Source::Server(server) => Ok(server),
+            Source::Qemu => Err(StackError::Unavailable(format!(
+                "QEMU's own 9P server serves no client {client}, only its guest: take --client qemu, or \
+                 --server server9p"
+            ))),
+        }
+    }
+}
+
+impl From<Server> for Source {
+    fn from(server: Server) -> Source {
+        Source::Server(server)
+    }
+}
+
+/// What mounts a volume, and runs the commands that use it.
+pub trait Client: fmt::Debug + Send + Sync {
+    /// Starts the processes of the volume and waits until it is up.
+    ///
+    /// # Errors
+    /// [`StackError::Unavailable`]: what is missing, and what brings it.
+    fn bring_up(&self, place: &Place) -> Result<Live, StackError>;
+
+    /// Whether its commands run on this host's kernel, and so reach the host's directories.
+    fn on_host(&self) -> bool;
+
+    /// Where commands find the volume, when not in the run's own directory.
+    fn mountpoint(&self) -> Option<&Path> {
+        None
+    }
+
+    /// Versions of its parts, by name, besides the server's.
+    fn versions(&self) -> BTreeMap<String, String> {
+        BTreeMap::new()
+    }
+
+    /// Removes what killed processes may have left.
+    fn clean_up(&self, _: &Place) {}
+}
+
+/// What a volume is made of, and where.
+#[derive(Debug)]
+pub struct Place {
+    /// What it shall be.
+    pub options: VolumeOptions,
+    /// What provides it.
+    pub source: Source,
+    /// Whom its server, or QEMU, becomes when root starts it.
+    pub run_as: Option<(u32, u32)>,
+    /// The directory that is served, on the host.
+    pub export: PathBuf,
+    /// A plain directory beside it.
+    pub native: PathBuf,
+    /// Where commands find the volume.
+    pub mountpoint: PathBuf,
+    // Last, so that it is removed when nothing uses it any more.
+    workdir: Workdir,
+}
+
+impl Place {
+    /// Starts a server for the export: the client's end of its connection, and its process.
+    ///
+    /// # Errors
+    /// [`StackError::Unavailable`].
+    pub fn start(&self, server: Server) -> Result<(UnixStream, Served), StackError> {
+        let (client, theirs) = UnixStream::pair().map_err(|err| {
+            StackError::Unavailable(format!("no socket pair can be made for the server: {err}"))
+        })?;
+        let served = server.start(&self.export, &self.options, self.run_as, theirs)?;
+        Ok((client, served))
+    }
+
+    /// What `mount -o` takes for a v9fs that reaches `server` by `transport` (`trans=tcp,port=564`).
+    pub fn v9fs_options(&self, transport: &str, server: Server) -> String {
+        format!(
+            "{transport},version=9p2000.L,msize={},aname={}{}",
+            self.options.msize,
+            server.aname(&self.export),
+            self.cache_option()
+        )
+    }
+
+    /// What follows the other options of a v9fs mount: nothing for `none`, which is its default.
+    pub fn cache_option(&self) -> String {
+        match self.options.cache {
+            Cache::None => String::new(),
+            cache => format!(",cache={cache}"),
+        }
+    }
+
+    /// A directory of the run, made when it is not there yet.
+    ///
+    /// # Errors
+    /// [`StackError::Unavailable`].
+    pub fn directory(&self, name: &str) -> Result<PathBuf, StackError> {
+        let path = self.workdir.path().join(name);
+        match fs::create_dir(&path) {
+            Err(err) if err.kind() != io::ErrorKind::AlreadyExists => Err(StackError::Unavailable(
+                format!("directory {} cannot be made: {err}", path.display()),
+            )),
+            _ => Ok(path),
+        }
+    }
+}
+
+/// A volume that comes up when it is needed, and a plain directory beside its export.
+#[derive(Debug)]
+pub struct VolumeWorld {
+    client: Box<dyn Client>,
+    revived: Revived,
+    mounted: Mutex<Mounted>,
+    place: Place,
+}
+
+impl VolumeWorld {
+    /// Brings a volume up, with a fresh export under the temporary directory.
+    ///
+    /// # Errors
+    /// [`StackError::Unavailable`]: what is missing, and what brings it.
+    pub fn new(
+        options: &VolumeOptions,
+        source: impl Into<Source>,
+        client: Box<dyn Client>,
+    ) -> Result<VolumeWorld, StackError> {
+        let run_as = run_as(options)?;
+        let workdir = Workdir::new().map_err(|err| StackError::Unavailable(err.to_string()))?;
+        let mountpoint = match client.mountpoint() {
+            Some(elsewhere) => elsewhere.to_owned(),
+            None => workdir.part("mnt", run_as)?,
+        };
+        let world = VolumeWorld {
+            client,
+            revived: Revived::default(),
+            mounted: Mutex::default(),
+            place: Place {
+                options: options.clone(),
+                source: source.into(),
+                run_as,
+                export: workdir.part("export", run_as)?,
+                native: workdir.part("native", run_as)?,
+                mountpoint,
+                workdir,
+            },
+        };
+        world.live()?;
+        Ok(world)
+    }
+
+    /// The directory that is served, on the host.
+    pub fn export(&self) -> &Path {
+        &self.place.export
+    }
+
+    /// The directory on the host for the native side. Commands of the volume's world reach it only where
+    /// [`World::native`] gives it too.
+    pub fn host_native(&self) -> &Path {
+        &self.place.native
+    }
+
+    /// Leaves the run's directory where it is when the volume is gone.
+    pub fn keep(&self) {
+        self.place.workdir.keep();
+    }
+
+    /// The run's directory, which holds all others.
+    pub fn workdir(&self) -> &Path {
+        self.place.workdir.path()
+    }
+
+    /// Process ids of the server, if it is a process of ours, and of the agent or the guest's keeper, by what
+    /// they are.
+    pub fn processes(&self) -> Vec<(&'static str, u32)> {
+        let live = self.revived.current();
+        live.map_or(Vec::new(), |live| live.processes())
+    }
+
+    fn live(&self) -> Result<Arc<Live>, StackError> {
+        self.revived.live(|| {
+            let live = self.client.bring_up(&self.place)?;
+            *lock(&self.mounted) = self.describe(live.link.mounted());
+            Ok(live)
+        })
+    }
+
+    /// What came of a mount that its agent describes so.
+    fn describe(&self, mounted: &Mounted) -> Mounted {
+        let mut versions = self.client.versions();
+        match self.place.source {
+            Source::Server(server) => versions.extend(server.versions()),
+            Source::Qemu => {
+                let version = versions.get("qemu").cloned().unwrap_or_default();
+                versions.insert("server".into(), version);
+            }
+        }
+        Mounted {
+            server: self.place.source.name().into(),
+            versions,
+            ..mounted.clone()
+        }
+    }
+}
+
+impl World for VolumeWorld {
+    fn path(&self) -> &Path {
+        &self.place.mountpoint
+    }
+
+    fn mounted(&self) -> Mounted {
+        lock(&self.mounted).clone()
+    }
+
+    fn run(&self, command: &CommandSpec) -> Result<Finished, StackError> {
+        self.live()?.link.run(command)
+    }
+
+    fn native(&self) -> Option<&Path> {
+        self.client.on_host().then_some(self.place.native.as_path())
+    }
+
+    fn stop(&self) {
+        self.revived.stop();
+    }
+}
+
+impl Drop for VolumeWorld {
+    fn drop(&mut self) {
+        self.revived.end();
+        self.client.clean_up(&self.place);
+    }
+}
