@@ -51,4 +51,7 @@ pub struct RunStarted {
     pub stack: Stack,
     /// The ids of the cases (or of the workloads) that will be run, in their order.
     pub planned: Vec<String>,
+    /// As [`crate::Report::part`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<crate::Part>,
 }

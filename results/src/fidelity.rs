@@ -118,7 +118,7 @@ impl Fidelity {
 }
 
 impl ComparedRun {
-    fn of(report: &Report) -> Self {
+    pub(crate) fn of(report: &Report) -> Self {
         ComparedRun {
             run_id: report.run_id.clone(),
             stack: report.stack.clone(),

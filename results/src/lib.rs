@@ -3,8 +3,11 @@
 //!
 //! Everything here is a pure function of data: nothing in this crate touches a mount, a process or the clock.
 
+pub mod diff;
 pub mod event;
 pub mod fidelity;
+pub mod matrix;
+pub mod merge;
 pub mod pages;
 pub mod read;
 pub mod report;
@@ -13,11 +16,15 @@ pub mod schema;
 pub mod stats;
 pub mod verdict;
 
+mod integrity;
 mod schema_json;
 mod text;
 
+pub use diff::{DIFF_SCHEMA_VERSION, Diff, DiffFormat};
 pub use event::{Event, RunStarted};
 pub use fidelity::{FIDELITY_SCHEMA_VERSION, Fidelity};
+pub use matrix::Matrix;
+pub use merge::{MergeError, merge};
 pub use read::ReadError;
 pub use report::{OutOfOrder, ReportBuilder};
 pub use reporter::{Format, Look, Reporter};

@@ -10,6 +10,7 @@ mod plot;
 mod render;
 mod throughput;
 
+pub(crate) use render::{escape_markdown, markdown_code};
 use serde::Serialize;
 
 use crate::{Report, Verdict};

@@ -11,7 +11,10 @@ use std::{
 
 use serde::Deserialize;
 
-use crate::{CaseResult, Event, Outcome, Report, ReportBuilder, SCHEMA_VERSION, Verdict};
+use crate::{
+    CaseResult, Event, Outcome, Report, ReportBuilder, SCHEMA_VERSION, Verdict, integrity, judge,
+    with_remedies,
+};
 
 /// Why a file is not a report. Each message is a sentence that names the file and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +72,19 @@ pub enum ReadError {
         /// Its version.
         found: u64,
     },
+    /// The content does not fit its digests, so it was edited or mixed from several.
+    #[error(
+        "{path} was changed after the run, at {place}: {reason}. Take the original; \
+             `probe9p merge` joins the reports of one run's parts."
+    )]
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// Where: `cases[3] (sqlite.wal)`.
+        place: String,
+        /// What does not fit.
+        reason: String,
+    },
     /// The report contradicts itself, so it was edited or mixed from several.
     #[error(
         "{path} contradicts itself at {place}: {reason}. It was changed after the run; take the original."
@@ -107,13 +123,21 @@ impl Report {
                 path: path.to_owned(),
             });
         }
-        let report = if is_events(bytes) {
-            from_events(bytes, path)?
-        } else {
-            from_report(bytes, path)?
-        };
+        if is_events(bytes) {
+            let report = from_events(bytes, path)?;
+            check(&report, path)?;
+            return Ok(report);
+        }
+        let report = from_report(bytes, path)?;
         check(&report, path)?;
-        Ok(report)
+        match integrity::mismatch(bytes) {
+            None => Ok(report),
+            Some((place, reason)) => Err(ReadError::Changed {
+                path: path.to_owned(),
+                place,
+                reason,
+            }),
+        }
     }
 }
 
@@ -224,7 +248,7 @@ fn check(report: &Report, path: &Path) -> Result<(), ReadError> {
         if !ids.insert(&case.id) {
             return contradiction(place(), "the case has a result already".into());
         }
-        if let Some(reason) = impossible(case) {
+        if let Some(reason) = impossible(case).or_else(|| other_verdict(case)) {
             return contradiction(place(), reason);
         }
     }
@@ -264,4 +288,23 @@ fn impossible(case: &CaseResult) -> Option<String> {
         "the verdict is {:?}, which needs that {needed}",
         case.verdict.name()
     ))
+}
+
+/// Why these observations give another verdict. Repeats that disagree, of which a report shows one, may give any.
+fn other_verdict(case: &CaseResult) -> Option<String> {
+    if case.verdict == Verdict::Unstable {
+        return None;
+    }
+    let (judged, _) = judge(
+        std::slice::from_ref(&case.native),
+        std::slice::from_ref(&case.volume),
+    );
+    let follows = with_remedies(judged, &case.remedies);
+    (follows != case.verdict).then(|| {
+        format!(
+            "the verdict is {:?}, and {:?} follows from what was observed",
+            case.verdict.name(),
+            follows.name()
+        )
+    })
 }

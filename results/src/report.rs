@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{BenchResult, CaseResult, Event, Report, RunStarted, Verdict};
+use crate::{BenchResult, CaseResult, Event, Report, RunStarted, Samples, Verdict, integrity};
 
 impl Report {
     /// The report of a run that has begun and has no result yet.
@@ -16,15 +16,84 @@ impl Report {
             stack: run.stack.clone(),
             cases: Vec::new(),
             bench: Vec::new(),
+            part: run.part.clone(),
+            integrity: None,
         }
     }
 
-    /// The report as one JSON document, indented, with a line break at its end.
+    /// The report without what differs between two runs that saw the same: times, rates, digests and the run's name.
+    pub fn without_times(&self) -> Report {
+        let mut report = self.clone();
+        report.run_id.clear();
+        report.started.clear();
+        report.finished = report.finished.map(|_| String::new());
+        report.integrity = None;
+        for case in &mut report.cases {
+            case.native.duration_ms = 0.0;
+            case.volume.duration_ms = 0.0;
+        }
+        for bench in &mut report.bench {
+            (bench.native, bench.volume) = (Samples::of([]), Samples::of([]));
+            bench.ratio = 0.0;
+            bench.warnings.clear();
+        }
+        report
+    }
+
+    /// The events of a run that would give this report: for consumers that know events only.
+    pub fn events(&self) -> Vec<Event> {
+        let ids = self.cases.iter().map(|case| &case.id);
+        let planned = ids.chain(self.bench.iter().map(|bench| &bench.workload));
+        let mut events = vec![Event::RunStarted(Box::new(RunStarted {
+            schema_version: self.schema_version,
+            run_id: self.run_id.clone(),
+            started: self.started.clone(),
+            host: self.host.clone(),
+            stack: self.stack.clone(),
+            planned: planned.cloned().collect(),
+            part: self.part.clone(),
+        }))];
+        let cases = self.cases.iter().cloned().map(Box::new);
+        events.extend(cases.map(Event::CaseFinished));
+        let bench = self.bench.iter().cloned().map(Box::new);
+        events.extend(bench.map(Event::BenchFinished));
+        events.push(match &self.finished {
+            Some(finished) => Event::RunFinished {
+                finished: finished.clone(),
+            },
+            None => Event::RunInterrupted {
+                reason: "it ended before its plan was done".into(),
+            },
+        });
+        events
+    }
+
+    /// The report as one JSON document with its digests, indented, with a line break at its end.
     pub fn to_json(&self) -> String {
-        let mut text = serde_json::to_string_pretty(self)
+        let mut text = serde_json::to_string_pretty(&self.sealed())
             .expect("a report holds nothing but strings, numbers and maps of strings");
         text.push('\n');
         text
+    }
+
+    /// The same document with a line for each case and workload: half as long, and made for version control.
+    pub fn to_compact_json(&self) -> String {
+        const PLAIN: &str = "a report holds nothing but strings, numbers and maps of strings";
+        let lines = |items: Vec<String>| format!("[\n{}\n]", items.join(",\n"));
+        let serde_json::Value::Object(members) = serde_json::to_value(self.sealed()).expect(PLAIN)
+        else {
+            unreachable!("a report is an object");
+        };
+        let members = members.iter().map(|(name, value)| {
+            let text = match value {
+                serde_json::Value::Array(items) if !items.is_empty() => {
+                    lines(items.iter().map(ToString::to_string).collect())
+                }
+                other => other.to_string(),
+            };
+            format!("{}:{text}", serde_json::Value::from(name.as_str()))
+        });
+        format!("{{{}}}\n", members.collect::<Vec<_>>().join(",\n"))
     }
 
     /// How many cases have each verdict; those that none has are left out. In the order of [`Verdict::ALL`].
@@ -128,6 +197,9 @@ fn add_case(report: &mut Report, planned: &[String], case: &CaseResult) -> Resul
         .cases
         .partition_point(|c| place(&c.id) <= place(&case.id));
     report.cases.insert(at, case.clone());
+    // Each case's digest is taken once: the report is written after every case.
+    let digests = report.integrity.get_or_insert_default();
+    digests.cases.insert(at, integrity::digest(case));
     Ok(())
 }
 
@@ -136,5 +208,7 @@ fn add_bench(report: &mut Report, bench: &BenchResult) -> Result<(), OutOfOrder>
         return Err(OutOfOrder::Twice(bench.workload.clone()));
     }
     report.bench.push(bench.clone());
+    let digests = report.integrity.get_or_insert_default();
+    digests.bench.push(integrity::digest(bench));
     Ok(())
 }

@@ -31,6 +31,35 @@ pub struct Report {
     /// Measured throughput, when the run was a bench.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub bench: Vec<BenchResult>,
+    /// Which part of a plan this is, when the run was of a part only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<Part>,
+    /// Digests of what stands above, by which a file that was edited or mixed is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub integrity: Option<Integrity>,
+}
+
+/// A part of a plan, `run --partition`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Part {
+    /// How the plan was divided, and which part this is: `hash:1/4`.
+    pub partition: String,
+    /// The ids of all cases of the plan, in its order, those of the other parts included.
+    pub plan: Vec<String>,
+}
+
+/// Digests of a report's content: the first 16 hexadecimal digits of the SHA-256 of each part's JSON with sorted
+/// keys and without white space. They guard against mistakes, not against forgery.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Integrity {
+    /// Of the report without `cases`, `bench` and `integrity`.
+    pub head: String,
+    /// Of each case, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cases: Vec<String>,
+    /// Of each workload, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bench: Vec<String>,
 }
 
 /// The machine that a run was made on.

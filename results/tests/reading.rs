@@ -13,7 +13,9 @@ fn parse(bytes: &[u8]) -> Result<Report, String> {
 }
 
 fn sample() -> Report {
-    report(&run(cases(), benches()))
+    let report = report(&run(cases(), benches()));
+    // With its digests, as it is written.
+    serde_json::from_str(&report.to_json()).unwrap()
 }
 
 fn lines(events: &[Event]) -> String {
@@ -34,8 +36,8 @@ fn edited(change: impl Fn(&mut serde_json::Value)) -> String {
 fn a_report_and_the_events_of_the_same_run_read_alike() {
     assert_eq!(parse(sample().to_json().as_bytes()), Ok(sample()));
     assert_eq!(
-        parse(lines(&run(cases(), benches())).as_bytes()),
-        Ok(sample())
+        parse(lines(&run(cases(), benches())).as_bytes()).map(unsealed),
+        Ok(unsealed(sample()))
     );
 }
 
@@ -46,9 +48,59 @@ fn a_report_on_one_line_is_a_report() {
 }
 
 #[test]
+fn a_report_with_a_line_a_case_is_the_same_report() {
+    let compact = sample().to_compact_json();
+    assert_eq!(parse(compact.as_bytes()), Ok(sample()));
+    assert_eq!(
+        compact
+            .lines()
+            .filter(|line| line.contains("\"duration_ms\""))
+            .count(),
+        sample().cases.len()
+    );
+}
+
+#[test]
 fn fields_of_a_later_probe9p_of_the_same_version_are_ignored() {
-    let more = edited(|r| r["stack"]["colour"] = "green".into());
-    assert_eq!(parse(more.as_bytes()), Ok(sample()));
+    let more = edited(|r| {
+        r["colour"] = "green".into();
+        r["cases"][2]["colour"] = "green".into();
+        // As the later probe9p would have taken them: of all that stands there.
+        r["integrity"] = serde_json::Value::Null;
+    });
+    assert_eq!(parse(more.as_bytes()).map(unsealed), Ok(unsealed(sample())));
+}
+
+fn unsealed(report: Report) -> Report {
+    Report {
+        integrity: None,
+        ..report
+    }
+}
+
+/// A report and a file of events as each schema version's first probe9p wrote them. They stay as they are.
+#[test]
+fn files_of_every_schema_version_are_read() {
+    for version in 1..=results::SCHEMA_VERSION {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+        let report = Report::read(fixtures.join(format!("report-{version}.json"))).unwrap();
+        let events = Report::read(fixtures.join(format!("events-{version}.jsonl"))).unwrap();
+        let told: Vec<String> = (report.cases.iter())
+            .map(|case| format!("{} {}", case.id, case.verdict))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "inode.birth_time degraded",
+                "link.nlink works",
+                "mmap.shared_write workaround",
+                "special.mkfifo fails",
+                "sqlite.wal workaround",
+            ],
+            "version {version}"
+        );
+        assert_eq!(unsealed(events), unsealed(report), "version {version}");
+    }
 }
 
 #[test]
@@ -101,6 +153,37 @@ fn what_is_wrong_is_said_with_the_place_and_the_remedy() {
         (
             "a median moved",
             parse(edited(|r| r["bench"][0]["volume"]["median"] = 9e9.into()).as_bytes()),
+        ),
+        (
+            "another errno",
+            parse(edited(|r| r["cases"][1]["volume"]["errno"] = "EPERM".into()).as_bytes()),
+        ),
+        (
+            "a better verdict that the observations do not give",
+            parse(edited(|r| r["cases"][5]["verdict"] = "works".into()).as_bytes()),
+        ),
+        (
+            "another kernel",
+            parse(edited(|r| r["stack"]["kernel"] = "6.1".into()).as_bytes()),
+        ),
+        (
+            "a case taken out",
+            parse(edited(|r| drop(r["cases"].as_array_mut().unwrap().pop())).as_bytes()),
+        ),
+        (
+            "a case of another run put in",
+            parse(
+                edited(|r| {
+                    let mut other = r["cases"][0].clone();
+                    other["id"] = "other.case".into();
+                    r["cases"].as_array_mut().unwrap().push(other);
+                })
+                .as_bytes(),
+            ),
+        ),
+        (
+            "a faster workload",
+            parse(edited(|r| r["bench"][1]["ratio"] = 1.0.into()).as_bytes()),
         ),
         ("events in a wrong order", parse(stray_event.as_bytes())),
         ("two runs", parse(two_runs.as_bytes())),

@@ -92,6 +92,7 @@ impl Bench {
                 .iter()
                 .map(|workload| workload.name().to_owned())
                 .collect(),
+            part: None,
         })));
         let ending = self.measure(&workloads, &up, &mut sinks, &cancel);
         end(ending, sinks, &interrupt)

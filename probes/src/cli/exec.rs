@@ -6,7 +6,6 @@ use std::{
     fmt::Write as _,
     io::{self, Write as _},
     path::PathBuf,
-    str::FromStr,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -26,7 +25,9 @@ use results::{
 };
 use server9p::stack::StackError;
 
-use super::{Exit, Failure, Outcome, interrupt::Interrupt, output, volume_args::VolumeArgs};
+use super::{
+    Exit, Failure, Outcome, interrupt::Interrupt, output, values, volume_args::VolumeArgs,
+};
 
 /// Options of `probe9p exec`.
 #[derive(Debug, Args)]
@@ -68,7 +69,7 @@ pub struct Exec {
     format: Format,
     /// End with exit code 1 if the verdict is at least so bad: degraded, workaround, unstable, fails, hangs,
     /// crashes or never
-    #[arg(long, value_name = "VERDICT", default_value = "never", value_parser = FailOn::from_str)]
+    #[arg(long, value_name = "VERDICT", default_value = "never", value_parser = values::verdict)]
     fail_on: FailOn,
 }
 
@@ -337,6 +338,7 @@ fn report(compared: &Compared, up: &Volume, began: SystemTime) -> Report {
         host: host::describe(&up.native.here),
         stack: up.stack.clone(),
         planned: vec![result.id.clone()],
+        part: None,
     };
     let mut report = Report::begin(&started);
     report.cases.push(result);

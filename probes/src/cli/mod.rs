@@ -5,6 +5,7 @@
 //! what was asked for and nothing else; progress and complaints go to standard error.
 
 mod bench;
+mod diff;
 mod doctor;
 mod exec;
 mod exit;
@@ -12,6 +13,7 @@ mod fidelity;
 mod interrupt;
 mod keep;
 mod list;
+mod merge;
 mod mount;
 mod output;
 mod report;
@@ -20,6 +22,7 @@ mod select_args;
 mod serve;
 mod sinks;
 mod terminal;
+mod threshold;
 mod values;
 mod volume_args;
 
@@ -53,6 +56,10 @@ enum Command {
     Exec(Box<exec::Exec>),
     /// Say how nearly stacks behave as a reference: the share of cases with the same verdict and errno
     Fidelity(Box<fidelity::FidelityOf>),
+    /// Say what changed between two runs, regressions first
+    Diff(diff::DiffOf),
+    /// Join the reports of a run that was made in parts
+    Merge(merge::Merge),
     /// List what can be run
     List(list::List),
     /// Serve a directory over 9P2000.L until SIGINT or SIGTERM
@@ -72,6 +79,8 @@ impl Command {
             Command::Bench(bench) => bench.run(),
             Command::Exec(exec) => exec.run(),
             Command::Fidelity(fidelity) => fidelity.run(),
+            Command::Diff(diff) => diff.run(),
+            Command::Merge(merge) => merge.run(),
             Command::List(list) => list.run(),
             Command::Serve(serve) => serve.run(),
             Command::Mount(mount) => mount.run(),

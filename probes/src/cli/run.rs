@@ -7,14 +7,15 @@ use probes::runner::{
     cancel::Cancel,
     clock,
     engine::{Ending, Options},
+    partition::Partition,
     volume::Wanted,
     whole,
 };
-use results::{Event, FailOn, Format};
+use results::{Event, Format, RunStarted};
 
 use super::{
     Exit, Failure, Outcome, interrupt::Interrupt, select_args::SelectArgs, sinks::Sinks,
-    values::scale, volume_args::VolumeArgs,
+    threshold::ThresholdArgs, values::scale, volume_args::VolumeArgs,
 };
 
 /// Options of `probe9p run`.
@@ -42,6 +43,9 @@ pub struct Run {
     /// Run every case at least so often on each side; repeats that disagree are `unstable`
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000), help_heading = "How it runs")]
     repeat: u32,
+    /// Run only this part of what was selected: hash:PART/PARTS, such as hash:1/4; `probe9p merge` joins the parts
+    #[arg(long, value_name = "HASH:PART/PARTS", value_parser = Partition::from_str, help_heading = "What runs")]
+    partition: Option<Partition>,
     /// Look for causes and try remedies (the default)
     #[arg(long, overrides_with = "no_explain", help_heading = "How it runs")]
     explain: bool,
@@ -61,16 +65,26 @@ pub struct Run {
     /// Append each event to this file as a line of JSON, as it happens
     #[arg(long, value_name = "FILE", help_heading = "What is written")]
     jsonl: Option<PathBuf>,
-    /// End with exit code 1 if a verdict is at least so bad: degraded, workaround, unstable, fails, hangs,
-    /// crashes or never
-    #[arg(long, value_name = "VERDICT", default_value = "never", value_parser = FailOn::from_str, help_heading = "What is written")]
-    fail_on: FailOn,
+    #[command(flatten)]
+    threshold: ThresholdArgs,
 }
 
 impl Run {
     /// Runs the selected cases and writes what came of them.
     pub fn run(self) -> Outcome {
-        let cases = self.select.cases()?;
+        let mut threshold = self.threshold.open()?;
+        let mut cases = self.select.cases()?;
+        let mut part = None;
+        if let Some(partition) = self.partition {
+            let (mine, told) = partition.take(cases);
+            if mine.is_empty() {
+                return Err(Failure::NothingSelected(format!(
+                    "this part of the plan has no case: all {} are in other parts than {partition}",
+                    told.plan.len()
+                )));
+            }
+            (cases, part) = (mine, Some(told));
+        }
         let mut sinks = Sinks::open(self.format, self.out.as_deref(), self.jsonl.as_deref())?;
         let cancel = Arc::new(Cancel::default());
         let interrupt = Interrupt::watch(Arc::clone(&cancel))?;
@@ -81,22 +95,35 @@ impl Run {
             let (native, volume) = (up.native.here.display(), up.volume.here.display());
             eprintln!("probe9p: the directories of the cases stay in {native} and {volume}");
         }
-        let mut worst = Exit::Completed;
         let mut done = 0;
         let options = self.options();
         let ending = whole::run(&wanted, &up, &cases, options, &cancel, &mut |event| {
             if let Event::CaseFinished(case) = event {
                 done += 1;
-                if self.fail_on.is_crossed_by(case.verdict) {
-                    worst = Exit::VerdictCrossed;
-                }
+                threshold.see(case);
             }
-            sinks.emit(event);
+            match (event, &part) {
+                (Event::RunStarted(run), Some(_)) => {
+                    let part = part.clone();
+                    sinks.emit(&Event::RunStarted(Box::new(RunStarted {
+                        part,
+                        ..(**run).clone()
+                    })));
+                }
+                _ => sinks.emit(event),
+            }
             if sinks.stopped() {
                 cancel.cancel();
             }
         });
-        self.end(ending, worst, done, cases.len(), sinks, &interrupt)
+        self.end(
+            ending,
+            threshold.end(),
+            done,
+            cases.len(),
+            sinks,
+            &interrupt,
+        )
     }
 
     fn wanted(&self) -> Wanted {

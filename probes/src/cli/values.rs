@@ -3,6 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use nix::unistd::{Group, User};
+use results::FailOn;
 
 /// A user and group, `1000`, `1000:1000`, `nobody` or `nobody:nogroup`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +66,17 @@ impl FromStr for RunAs {
             },
         };
         Ok(RunAs { uid, gid })
+    }
+}
+
+/// A threshold that needs no earlier run.
+pub fn verdict(text: &str) -> Result<FailOn, String> {
+    match text.parse()? {
+        FailOn::Regression => Err(
+            "there is no earlier run to compare with here; take a verdict, or use `probe9p run`"
+                .into(),
+        ),
+        threshold => Ok(threshold),
     }
 }
 

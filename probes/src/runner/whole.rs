@@ -33,6 +33,7 @@ pub fn run(
         host: host::describe(&up.native.here),
         stack: up.stack.clone(),
         planned: cases.iter().map(|case| case.id.clone()).collect(),
+        part: None,
     })));
     let other = |cache| wanted.other_cache(cache);
     Engine::new(

@@ -59,7 +59,7 @@ impl Agreement {
 }
 
 impl Seen {
-    fn of(case: &CaseResult) -> Self {
+    pub(crate) fn of(case: &CaseResult) -> Self {
         Seen {
             verdict: case.verdict,
             note: case.note.clone(),

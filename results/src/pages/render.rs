@@ -84,7 +84,7 @@ pub(super) fn escape_html(text: &str) -> String {
 
 /// The text as it stands in a line of Markdown or a cell of a table: every character that could be markup, or
 /// mention somebody, is escaped.
-fn escape_markdown(text: &str) -> String {
+pub(crate) fn escape_markdown(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in clean(text).chars() {
         match c {
@@ -103,7 +103,7 @@ fn escape_markdown(text: &str) -> String {
 }
 
 /// The text as a code span, fenced by more backticks than it holds.
-fn markdown_code(text: &str) -> String {
+pub(crate) fn markdown_code(text: &str) -> String {
     let text = clean(text);
     let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
     let fence = "`".repeat(longest + 1);

@@ -39,6 +39,7 @@ pub fn started(stack: Stack, planned: &[&str]) -> RunStarted {
         host: host(),
         stack,
         planned: planned.iter().map(|id| id.to_string()).collect(),
+        part: None,
     }
 }
 
