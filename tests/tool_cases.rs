@@ -179,6 +179,137 @@ fn unmet_expectations_are_named() {
 }
 
 #[test]
+fn what_a_script_must_leave_is_looked_at() {
+    let script = "script = 'umask 027; printf abc >a; mkdir d; ln -s a l; echo one; echo two'\n";
+    let good = "expect.patterns = ['^two$']\nexpect.files.a = { mode = \"0640\", content = \"abc\", size = 3 }\n\
+        expect.files.d = { kind = \"directory\" }\nexpect.files.l = { kind = \"symlink\", content = \"a\" }\n\
+        expect.files.b = { kind = \"absent\" }\n";
+    let seen = observe_script(&format!("{script}{good}"));
+    assert_eq!(seen.outcome, Outcome::Ok, "{seen:#?}");
+    for (expect, says) in [
+        (
+            "patterns = ['^tw$']",
+            "nothing in the output matches `^tw$`",
+        ),
+        (
+            "files.a.mode = \"0600\"",
+            "`a` has mode 0640 instead of 0600",
+        ),
+        ("files.a.content = \"abd\"", "`a` holds `abc` instead of"),
+        ("files.a.size = 4", "`a` has 3 bytes instead of 4"),
+        ("files.a.pattern = '^x'", "nothing in `a` matches `^x`"),
+        ("files.a.kind = \"directory\"", "`a` is not a directory"),
+        ("files.a.kind = \"absent\"", "`a` is not absent"),
+        ("files.b = {}", "`b` is not there"),
+    ] {
+        let seen = observe_script(&format!("{script}expect.{expect}\n"));
+        assert_eq!(seen.outcome, Outcome::Error, "{expect}: {seen:#?}");
+        assert!(seen.detail.starts_with(says), "{expect}: {seen:#?}");
+    }
+}
+
+/// A service that is ready once its FIFO is there, and says how it was stopped.
+const SERVICE: &str = r#"services = ["queue"]
+[[services]]
+id = "queue"
+command = "trap 'echo stopped >>how; exit' TERM; echo $$ >pid; while [ -e pid ]; do sleep 0.05; done"
+ready = "[ -f pid ] && [ -s pid ]"
+"#;
+
+fn observe_with_service(script: &str) -> Observation {
+    observe_script(&format!("script = '''\n{script}\n'''\n{SERVICE}"))
+}
+
+#[test]
+fn a_service_is_waited_for_and_stopped_by_its_script_or_for_it() {
+    let stopped = "start queue\nfact pid $(cat pid)\nstop queue\nfact how \"$(cat how)\"";
+    let seen = observe_with_service(stopped);
+    assert_eq!(seen.outcome, Outcome::Ok, "{seen:#?}");
+    assert_eq!(seen.facts["how"], "stopped");
+    // A killed one is gone, not a zombie, so that it can be started again at once.
+    let killed = "start queue\nkill9 queue\n! kill -0 $(cat pid) || fail alive\n[ ! -e how ]\n\
+        rm pid; start queue\nfact pid $(cat pid)";
+    let left = observe_with_service(killed);
+    assert_eq!(left.outcome, Outcome::Ok, "{left:#?}");
+    for (seen, script) in [
+        (left, "the script ended"),
+        (
+            observe_with_service("start queue\nfact pid $(cat pid)\nfalse"),
+            "the script failed",
+        ),
+    ] {
+        let process = Path::new("/proc").join(&seen.facts["pid"]);
+        assert!(!process.exists(), "{script}: {seen:#?}");
+    }
+}
+
+#[test]
+fn a_service_that_does_not_come_up_says_why() {
+    let seen = observe_with_service("echo nothing >how; mkdir pid; start queue");
+    assert_eq!(seen.outcome, Outcome::Error);
+    assert!(
+        seen.detail
+            .contains("the service queue ended before it was ready: ")
+            && seen.detail.contains("pid"),
+        "{seen:#?}"
+    );
+    let seen = observe_with_service("start cue");
+    assert!(
+        seen.detail.contains("has no service cue in its `services`"),
+        "{seen:#?}"
+    );
+}
+
+#[test]
+fn users_that_are_not_there_skip_a_case() {
+    let seen = observe_script("script = 'true'\nusers = [\"no-such-user\"]\n");
+    assert_eq!(seen.outcome, Outcome::NotRun, "{seen:#?}");
+    assert!(
+        seen.detail
+            .contains("no-such-user, whom this system does not have"),
+        "{seen:#?}"
+    );
+    let seen = observe_script("script = 'fact id $(run_as nobody id -u)'\nusers = [\"nobody\"]\n");
+    if seen.outcome == Outcome::NotRun {
+        eprintln!(
+            "skipped: users_that_are_not_there_skip_a_case: {}",
+            seen.detail
+        );
+    } else {
+        assert_eq!(seen.facts["id"], "65534", "{seen:#?}");
+    }
+}
+
+#[test]
+fn a_recipe_with_a_mistake_is_refused_with_its_line() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    for (case, says) in [
+        (
+            "script = 'true'\nlimits = 3\n",
+            "is broken at line 10, column 1: unknown field `limits`",
+        ),
+        (
+            "script = 'true'\nexpect.files.a.mode = \"9\"\n",
+            "at line 10, column 23: the mode `9`",
+        ),
+        (
+            "script = 'true'\nservices = [\"x\"]\n",
+            "at line 10, column 13: case `it` names the service `x`",
+        ),
+        ("script = 'true\n", "at line 9, column"),
+    ] {
+        let file = recipe(dir.path(), case);
+        let ran = run(&["run", "--recipe", &file, "--path", "/tmp"], dir.path());
+        let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+        assert_eq!(ran.status.code(), Some(2), "{said}");
+        assert!(
+            said.contains("mine.toml") && said.contains(says),
+            "{says}: {said}"
+        );
+    }
+}
+
+#[test]
 fn a_missing_program_is_not_run_and_its_package_is_named() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let file = recipe(dir.path(), "script = 'true'\n");

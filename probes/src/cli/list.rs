@@ -33,6 +33,8 @@ enum What {
     Tools,
     /// What a volume can be made of: client, server, profile
     Stacks,
+    /// The JSON Schema of recipes, for editors and other programs
+    RecipeSchema,
 }
 
 /// How a listing is printed.
@@ -52,6 +54,7 @@ impl List {
             (What::Ops, Format::Table) => output::print(&ops_table())?,
             (What::Tools, Format::Json) => output::print_json(&listed_tools()?)?,
             (What::Tools, Format::Table) => output::print(&tools_table(&listed_tools()?))?,
+            (What::RecipeSchema, _) => output::print_json(&tools::recipe_schema())?,
             (What::Stacks, Format::Json) => output::print_json(&volume::stacks())?,
             (What::Stacks, Format::Table) => output::print(&stacks_table())?,
         }

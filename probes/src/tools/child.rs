@@ -17,13 +17,17 @@ use std::{
 
 use clap::{Parser, ValueEnum};
 use results::{Observation, Outcome};
+use rustix::{
+    mount::{MountFlags, MountPropagationFlags, mount, mount_change},
+    thread::{UnshareFlags, unshare_unsafe},
+};
 
 use super::{
     calls::{self, FailedCall},
-    find,
+    find, pace,
     recipe::{Case, Place, Recipe, Remedy, Variant},
     script::{self, Job, Ran},
-    strace,
+    service, strace,
 };
 
 /// How many failing calls an observation keeps.
@@ -91,7 +95,10 @@ fn observe(arguments: &Arguments) -> Result<Observation, String> {
         .map(|id| remedy(&recipe, id))
         .transpose()?;
     find::present(&recipe, variant)?;
+    find::users(&recipe, variant, case)?;
+    own_namespaces();
     let run = Run {
+        source: &arguments.recipe,
         recipe: &recipe,
         variant,
         case,
@@ -107,8 +114,11 @@ fn observe(arguments: &Arguments) -> Result<Observation, String> {
                 arguments.case
             )
         })?;
-    let mut observation = run.judge(&first.ran, &first.scratch);
+    let mut observation = run.judge(&first.ran, &first.scratch, &arguments.dir);
     let failed = matches!(observation.outcome, Outcome::Error | Outcome::Signal);
+    if case.timed && observation.outcome == Outcome::Ok {
+        run.pace(arguments.side, &mut observation);
+    }
     let traceable = arguments.side == Side::Volume && variant.builtin.is_none() && remedy.is_none();
     if failed && traceable {
         run.trace(&mut observation);
@@ -145,6 +155,7 @@ fn remedy<'a>(recipe: &'a Recipe, id: &str) -> Result<&'a Remedy, String> {
 
 /// A case on one side.
 struct Run<'a> {
+    source: &'a OsStr,
     recipe: &'a Recipe,
     variant: &'a Variant,
     case: &'a Case,
@@ -172,6 +183,14 @@ impl Run<'_> {
                 &[own.as_os_str(), OsStr::new(&helper)],
             )?;
         }
+        if !self.case.services.is_empty() {
+            let own = own_program()?;
+            let words = ["@service", "--recipe"].map(OsStr::new);
+            let case = ["--case", self.case.id.get_ref(), "--scratch"].map(OsStr::new);
+            let words = [&[own.as_os_str()], &words[..], &[self.source], &case[..]].concat();
+            let words = [&words[..], &[scratch.path().as_os_str()]].concat();
+            script::provide(scratch.path(), service::PROGRAM, &words)?;
+        }
         let homes = match self.case.tmpdir {
             Place::Native => scratch.path().to_owned(),
             Place::Volume => dir.join(".probe9p"),
@@ -197,6 +216,7 @@ impl Run<'_> {
             env,
             under: trace.as_deref().map(strace::command).unwrap_or_default(),
             limit,
+            before_the_end: &|| service::stop_all(self.recipe, scratch.path()),
         })?;
         // Text that is not UTF-8 in a trace is strace's own escaping gone wrong; the rest is still evidence.
         let trace = trace.map(fs::read).transpose()?.unwrap_or_default();
@@ -208,7 +228,7 @@ impl Run<'_> {
     }
 
     /// Compares what a script did with what the recipe expects of it.
-    fn judge(&self, ran: &Ran, scratch: &tempfile::TempDir) -> Observation {
+    fn judge(&self, ran: &Ran, scratch: &tempfile::TempDir, dir: &Path) -> Observation {
         let exit_code = ran.status.and_then(|status| status.code());
         let last = last_lines(&ran.output, 6);
         let (outcome, detail) = if ran.status.is_none() {
@@ -222,7 +242,7 @@ impl Run<'_> {
                 Outcome::Signal,
                 format!("ended by {signal}; its last words: {last}"),
             )
-        } else if let Some(problem) = self.unmet(ran, exit_code) {
+        } else if let Some(problem) = self.unmet(ran, exit_code, dir) {
             (
                 Outcome::Error,
                 format!(
@@ -240,7 +260,7 @@ impl Run<'_> {
         let failed = outcome != Outcome::Ok;
         let decisive = failed.then(|| calls::decisive(&ran.calls)).flatten();
         // Directories differ from run to run, and observations are compared.
-        let detail = detail.replace(&self.dir.display().to_string(), "$PROBE9P_DIR");
+        let detail = detail.replace(&dir.display().to_string(), "$PROBE9P_DIR");
         let detail = detail.replace(&scratch.path().display().to_string(), "$SCRATCH");
         Observation {
             outcome,
@@ -256,7 +276,7 @@ impl Run<'_> {
     }
 
     /// The first expectation that is not met.
-    fn unmet(&self, ran: &Ran, exit_code: Option<i32>) -> Option<String> {
+    fn unmet(&self, ran: &Ran, exit_code: Option<i32>, dir: &Path) -> Option<String> {
         let expect = &self.case.expect;
         if exit_code != Some(expect.exit) {
             let code = exit_code.map_or("no exit code".to_owned(), |code| {
@@ -268,21 +288,45 @@ impl Run<'_> {
                 format!("{code} instead of {}", expect.exit)
             });
         }
-        if let Some(text) = expect
-            .output
-            .iter()
-            .find(|text| !ran.output.contains(*text))
-        {
-            return Some(format!("the output lacks `{text}`"));
+        expect.unmet(&ran.output, &ran.facts, dir)
+    }
+
+    /// Measures how the case's time on this side compares with a local directory's on the same machine.
+    fn pace(&self, side: Side, observation: &mut Observation) {
+        let fact = |kept: bool| if kept { "kept" } else { "lost" }.to_owned();
+        let name = format!("{}speed", results::verdict::GUARANTEE_PREFIX);
+        if side == Side::Native {
+            observation.facts.insert(name, fact(true));
+            return;
         }
-        expect
-            .facts
-            .iter()
-            .find_map(|(name, value)| match ran.facts.get(name) {
-                Some(seen) if seen == value => None,
-                Some(seen) => Some(format!("`{name}` is `{seen}` instead of `{value}`")),
-                None => Some(format!("the script did not report `{name}`")),
+        let limit = self.case.limit();
+        let timed = |dir: &Path| -> io::Result<Duration> {
+            fs::create_dir(dir)?;
+            Ok(self.script(dir, limit, None)?.ran.duration)
+        };
+        let local = tempfile::Builder::new().prefix("probe9p-native-").tempdir();
+        let measured = local.and_then(|local| {
+            pace::by_turns(|place, round| {
+                let base = match place {
+                    pace::Place::Local => local.path(),
+                    pace::Place::Here => self.dir,
+                };
+                timed(&base.join(format!("probe9p-timed-{round}")))
             })
+        });
+        match measured {
+            Ok(pace) => {
+                observation.facts.insert(name, fact(!pace.is_slow()));
+                if pace.is_slow() {
+                    let words = [&*observation.detail, &*pace.to_string()];
+                    observation.detail = words.join(" ").trim().to_owned();
+                }
+            }
+            Err(error) => {
+                observation.outcome = Outcome::Error;
+                observation.detail = format!("its time could not be measured: {error}");
+            }
+        }
     }
 
     /// Looks with strace at what fails on the volume alone, and adds it to the observation.
@@ -298,7 +342,7 @@ impl Run<'_> {
             fs::create_dir(dir)?;
             let done = self.script(dir, limit, Some("trace"))?;
             Ok((
-                self.judge(&done.ran, &done.scratch),
+                self.judge(&done.ran, &done.scratch, dir),
                 strace::parse(&done.trace, dir),
             ))
         };
@@ -335,6 +379,29 @@ impl Run<'_> {
                 ));
             }
         }
+    }
+}
+
+/// Gives this process, where it may have them, System V IPC and mounts of its own, with an empty `/dev/shm`: what
+/// scripts make there ends with the case, and does not meet what others made.
+fn own_namespaces() {
+    // SAFETY: the process has one thread yet, and shares no descriptor table.
+    let own = unsafe { unshare_unsafe(UnshareFlags::NEWNS | UnshareFlags::NEWIPC) };
+    // Who may not has the machine's.
+    if own.is_ok()
+        && mount_change(
+            "/",
+            MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC,
+        )
+        .is_ok()
+    {
+        let _ = mount(
+            "tmpfs",
+            "/dev/shm",
+            "tmpfs",
+            MountFlags::NOSUID | MountFlags::NODEV,
+            c"mode=1777",
+        );
     }
 }
 

@@ -2,15 +2,15 @@
 
 use std::{
     ffi::OsString,
-    io,
+    fs, io,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
 use super::{
-    recipe::{Recipe, Variant},
-    script, sqlite,
+    recipe::{Case, Recipe, Variant},
+    script, service, sqlite,
 };
 
 /// Names the directory of [`installed`] to a child whose world has not this user's environment.
@@ -28,16 +28,21 @@ pub fn installed() -> Option<PathBuf> {
     Some(cache.join("probe9p/tools/bin"))
 }
 
-/// Where programs are looked for, in this order: `first`, `PATH` (a guest's first process has none), [`installed`].
+/// Where programs are looked for, in this order: `first`, `PATH`, the usual places (a guest's first process has no
+/// PATH, an ordinary user's lacks those of services), [`installed`].
 pub fn search_path(first: Option<PathBuf>) -> io::Result<OsString> {
-    let path = std::env::var_os("PATH").unwrap_or_else(|| script::DEFAULT_PATH.into());
-    std::env::join_paths(
-        first
-            .into_iter()
-            .chain(std::env::split_paths(&path))
-            .chain(installed()),
-    )
-    .map_err(io::Error::other)
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut places: Vec<PathBuf> = first
+        .into_iter()
+        .chain(std::env::split_paths(&path))
+        .collect();
+    for place in std::env::split_paths(script::DEFAULT_PATH).chain(installed()) {
+        if !places.contains(&place) {
+            places.push(place);
+        }
+    }
+    places.retain(|place| !place.as_os_str().is_empty());
+    std::env::join_paths(places).map_err(io::Error::other)
 }
 
 /// Says why a variant's cases cannot be run here, with the command that changes that.
@@ -67,6 +72,47 @@ pub fn present(recipe: &Recipe, variant: &Variant) -> Result<(), String> {
         variant.name.get_ref(),
         missing.join(", ")
     ))
+}
+
+/// Says why a case cannot become the users that it needs.
+pub fn users(recipe: &Recipe, variant: &Variant, case: &Case) -> Result<(), String> {
+    let services = recipe.services.iter().filter(|service| {
+        case.services
+            .iter()
+            .any(|name| name.get_ref() == service.id.get_ref())
+    });
+    let of_services = services.filter_map(|service| service.user.as_deref());
+    let named = of_services.filter(|user| !user.starts_with('$'));
+    for name in named.chain(case.users.iter().map(String::as_str)) {
+        let needs = format!(
+            "{}.{} needs the user {name}",
+            variant.name.get_ref(),
+            case.id.get_ref()
+        );
+        let user = service::user(name).map_err(|_| {
+            let install = variant.packages.install_command();
+            let brings =
+                install.map_or(String::new(), |command| format!("; `{command}` brings one"));
+            format!("{needs}, whom this system does not have{brings}.")
+        })?;
+        if !can_become(user.uid.as_raw()) {
+            return Err(format!(
+                "{needs}, whom only the host's root can become: run it as root."
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Whether this process may become the user: as root, in a user namespace that has him.
+fn can_become(uid: u32) -> bool {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let mapped = map.lines().any(|line| {
+        let mut numbers = line.split_whitespace().filter_map(|number| number.parse::<u64>().ok());
+        let (first, _, count) = (numbers.next(), numbers.next(), numbers.next());
+        matches!((first, count), (Some(first), Some(count)) if (first..first + count).contains(&u64::from(uid)))
+    });
+    nix::unistd::geteuid().is_root() && mapped
 }
 
 /// The variant's version, where it says one.

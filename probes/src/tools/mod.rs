@@ -1,15 +1,18 @@
 //! Tool cases: real programs that are put to work on a volume, described by recipes.
 //!
 //! [`recipe`] is the format, [`parse`] reads it strictly, this module has the recipes that come with probe9p and
-//! turns what a user names into [`PlannedCase`]s. [`child`] runs one case in a process of its own, by [`script`];
+//! turns what a user names into [`PlannedCase`]s. [`child`] runs one case in a process of its own, by [`script`], with
+//! the programs beside it ([`service`]), and measures what its time is compared with ([`pace`]);
 //! [`calls`] and [`strace`] gather the failing system calls; [`sqlite`] is the one program that is built in.
 
 pub mod calls;
 mod child;
 pub mod find;
+mod pace;
 pub mod parse;
 pub mod recipe;
 mod script;
+mod service;
 mod sqlite;
 pub mod strace;
 
@@ -52,12 +55,13 @@ pub struct UnknownTools {
     pub names: Vec<String>,
 }
 
-/// Does what `args` (without the program's name) asks for when that is a child of this module, `@tool-case` or the
-/// built-in `@sqlite3`; `None` leaves them to the rest of the program.
+/// Does what `args` (without the program's name) asks for when that is a child of this module, `@tool-case`, `@service`
+/// or the built-in `@sqlite3`; `None` leaves them to the rest of the program.
 pub fn dispatch(args: &[OsString]) -> Option<ExitCode> {
     let (name, rest) = args.split_first()?;
     match name.to_str()? {
         "@tool-case" => Some(child::main(rest.to_vec())),
+        "@service" => Some(service::main(rest.to_vec())),
         "@sqlite3" => Some(sqlite::main(rest.to_vec())),
         _ => None,
     }
@@ -238,9 +242,10 @@ fn plan(recipe: &Recipe, source: &OsStr, variant: &Variant, case: &Case) -> Plan
         kind: CaseKind::Tool,
         title: case.title.clone(),
         // The child itself keeps the script's limit; a failing script may be run twice more, under strace.
-        limit: case.limit() * 3 + Duration::from_secs(15),
+        limit: case.limit() * (3 + if case.timed { pace::RUNS } else { 0 })
+            + Duration::from_secs(15),
         child_args: arguments.into(),
-        alone: false,
+        alone: case.alone || case.timed,
         remedies: remedies.collect(),
     }
 }

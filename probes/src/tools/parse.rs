@@ -8,6 +8,7 @@ use std::{collections::HashSet, ops::Range, path::Path};
 use toml::Spanned;
 
 use super::recipe::Recipe;
+use crate::ops;
 
 /// A recipe that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -114,45 +115,101 @@ fn check(recipe: &Recipe) -> Result<(), Fault> {
             });
         }
     }
+    unique(
+        "service",
+        recipe.services.iter().map(|service| &service.id),
+        "-",
+    )?;
+    for service in &recipe.services {
+        let id = service.id.get_ref();
+        filled(&service.command, &format!("the command of service `{id}`"))?;
+        filled(
+            &service.ready,
+            &format!("the condition `ready` of service `{id}`"),
+        )?;
+        within(&service.within, 600, &format!("`within` of service `{id}`"))?;
+    }
     let remedies: Vec<&str> = recipe
         .remedies
         .iter()
-        .map(|remedy| remedy.id.get_ref().as_str())
+        .map(|known| known.id.get_ref().as_str())
+        .collect();
+    let services: Vec<&str> = recipe
+        .services
+        .iter()
+        .map(|known| known.id.get_ref().as_str())
         .collect();
     for case in recipe.cases.get_ref() {
         let id = case.id.get_ref();
-        if case.script.get_ref().trim().is_empty() {
-            return Err(Fault {
-                span: case.script.span(),
-                problem: format!("the script of case `{id}` is empty"),
-            });
-        }
-        if !(1..=3600).contains(case.limit.get_ref()) {
-            let problem = format!("the limit of case `{id}` must be 1 to 3600 seconds");
-            return Err(Fault {
-                span: case.limit.span(),
-                problem,
-            });
-        }
-        for remedy in &case.remedies {
-            if !remedies.contains(&remedy.get_ref().as_str()) {
-                let known = if remedies.is_empty() {
-                    "none".to_owned()
-                } else {
-                    remedies.join(", ")
-                };
+        filled(&case.script, &format!("the script of case `{id}`"))?;
+        within(&case.limit, 3600, &format!("the limit of case `{id}`"))?;
+        known(
+            &case.remedies,
+            &remedies,
+            &format!("case `{id}` names the remedy"),
+        )?;
+        known(
+            &case.services,
+            &services,
+            &format!("case `{id}` names the service"),
+        )?;
+        for operation in &case.operations {
+            if ops::find(operation.get_ref()).is_none() {
                 let problem = format!(
-                    "case `{id}` names the remedy `{}`, the recipe defines {known}",
-                    remedy.get_ref()
+                    "case `{id}` names the operation `{}`, which is none of those that `probe9p list ops` shows",
+                    operation.get_ref()
                 );
                 return Err(Fault {
-                    span: remedy.span(),
+                    span: operation.span(),
                     problem,
                 });
             }
         }
     }
     Ok(())
+}
+
+/// What is to be run must not be empty: its success would prove nothing.
+fn filled(text: &Spanned<String>, what: &str) -> Result<(), Fault> {
+    if text.get_ref().trim().is_empty() {
+        return Err(Fault {
+            span: text.span(),
+            problem: format!("{what} is empty"),
+        });
+    }
+    Ok(())
+}
+
+/// A time in seconds, which has its bounds.
+fn within(seconds: &Spanned<u64>, most: u64, what: &str) -> Result<(), Fault> {
+    if (1..=most).contains(seconds.get_ref()) {
+        return Ok(());
+    }
+    Err(Fault {
+        span: seconds.span(),
+        problem: format!("{what} must be 1 to {most} seconds"),
+    })
+}
+
+/// What a case names must be there.
+fn known(names: &[Spanned<String>], defined: &[&str], what: &str) -> Result<(), Fault> {
+    match names
+        .iter()
+        .find(|name| !defined.contains(&name.get_ref().as_str()))
+    {
+        None => Ok(()),
+        Some(name) => {
+            let defined = if defined.is_empty() {
+                "none".to_owned()
+            } else {
+                defined.join(", ")
+            };
+            Err(Fault {
+                span: name.span(),
+                problem: format!("{what} `{}`, the recipe defines {defined}", name.get_ref()),
+            })
+        }
+    }
 }
 
 fn some<T>(list: &Spanned<Vec<T>>, what: &str) -> Result<(), Fault> {
@@ -225,6 +282,14 @@ id = "update"
 title = "updates"
 script = "zip x.zip a"
 remedies = ["elsewhere"]
+operations = ["rename.over"]
+services = ["queue"]
+expect.files.a = { mode = "0640", pattern = "^x" }
+
+[[services]]
+id = "queue"
+command = "exec true"
+ready = "true"
 
 [[remedies]]
 id = "elsewhere"
@@ -283,15 +348,51 @@ env.ZIPOPT = "-b /tmp"
                 "neither `programs` nor a `builtin`",
             ),
             (
+                "[\"rename.over\"]",
+                "[\"rename.ovr\"]",
+                13,
+                "names the operation `rename.ovr`, which is none",
+            ),
+            (
+                "[\"queue\"]",
+                "[\"cue\"]",
+                14,
+                "names the service `cue`, the recipe defines queue",
+            ),
+            (
+                "\"0640\"",
+                "\"rw\"",
+                15,
+                "the mode `rw` is not one in octal",
+            ),
+            (
+                "\"^x\"",
+                "\"(x\"",
+                15,
+                "the pattern `(x` is no regular expression",
+            ),
+            (
+                "\"exec true\"",
+                "\"\"",
+                19,
+                "the command of service `queue` is empty",
+            ),
+            (
+                "ready = \"true\"",
+                "ready = \"true\"\nwithin = 0",
+                21,
+                "`within` of service `queue` must be 1 to 600 seconds",
+            ),
+            (
                 "env.ZIPOPT = \"-b /tmp\"\n",
                 "",
-                15,
+                23,
                 "changes neither `env` nor `cache`",
             ),
             (
                 "env.ZIPOPT = \"-b /tmp\"",
                 "cache = \"lose\"",
-                17,
+                25,
                 "unknown variant `lose`",
             ),
         ] {
@@ -314,7 +415,7 @@ env.ZIPOPT = "-b /tmp"
         );
         let text = from_text("my.toml", &twice).unwrap_err().to_string();
         assert!(
-            text.contains("line 15") && text.contains("the case `update` is there twice"),
+            text.contains("line 23") && text.contains("the case `update` is there twice"),
             "{text}"
         );
     }

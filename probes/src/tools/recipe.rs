@@ -33,14 +33,43 @@
 //! env.ZIPOPT = "-b /tmp"             # and $PROBE9P_REMEDY is the remedy's id
 //! ```
 //!
-//! The script's helpers (`fact`, `fail`, `note`) and its environment are described in [`super::script`].
+//! A program that must run beside the script is a service. The script starts it, which waits until it is ready;
+//! whatever still runs when the case ends, however it ends, is stopped:
+//!
+//! ```toml
+//! [[services]]
+//! id = "server"
+//! user = "redis"                     # a user of the system; without one it runs as the script does
+//! command = "exec redis-server --port 0 --unixsocket $TMPDIR/s --dir $PROBE9P_DIR"
+//! ready = "redis-cli -s $TMPDIR/s ping"
+//!
+//! [[cases]]
+//! id = "rdb"
+//! title = "SAVE writes a dump, and the next server reads it"
+//! services = ["server"]              # those that it may start; also what must be there to run it
+//! users = ["redis"]                  # users that it needs besides, for `run_as USER COMMAND…`
+//! script = '''
+//! start server
+//! redis-cli -s $TMPDIR/s set a 1 && redis-cli -s $TMPDIR/s save
+//! stop server                        # or `kill9 server`
+//! '''
+//! expect.files."dump.rdb" = { mode = "0644", pattern = "^REDIS" }
+//! expect.patterns = ["^OK$"]         # of the output, line by line
+//! ```
+//!
+//! The script's helpers (`fact`, `fail`, `note`, `start`, `stop`, `kill9`, `run_as`, `owner`) and its environment are described
+//! in [`super::script`].
+
+mod expect;
 
 use std::{collections::BTreeMap, time::Duration};
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use server9p::stack::Cache;
 use toml::Spanned;
+
+pub use expect::{Expect, FileState, Kind, Pattern};
 
 /// A tool: a program, the cases that put it to work, and what makes the failing ones work.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -57,6 +86,9 @@ pub struct Recipe {
     /// The ways to get the program. Every case is run through each; the first is the one that counts most.
     #[schemars(with = "Vec<Variant>", length(min = 1))]
     pub variants: Spanned<Vec<Variant>>,
+    /// Programs that scripts run beside them.
+    #[serde(default)]
+    pub services: Vec<Service>,
     /// What the tool is put to.
     #[schemars(with = "Vec<Case>", length(min = 1))]
     pub cases: Spanned<Vec<Case>>,
@@ -142,6 +174,50 @@ impl Packages {
     }
 }
 
+/// A program that a script starts, that runs beside it, and that is always stopped.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Service {
+    /// The name that scripts start it by: lower-case letters, digits and hyphens.
+    #[schemars(with = "String")]
+    pub id: Spanned<String>,
+    /// The user that it runs as: a name, a number, or `$VARIABLE` for one that the script exports. Unless given it
+    /// runs as the script does.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// Shell commands that become the service, in the case's directory, with what the script has exported and the
+    /// recipe's prelude. They must not put themselves into the background.
+    #[schemars(with = "String")]
+    pub command: Spanned<String>,
+    /// A shell condition that holds once the service can be used; tried over and over.
+    #[schemars(with = "String")]
+    pub ready: Spanned<String>,
+    /// How long it may take to be ready, and to stop, in seconds.
+    #[serde(default = "default_within")]
+    #[schemars(with = "u64", range(min = 1, max = 600))]
+    pub within: Spanned<u64>,
+    /// The signal that asks it to stop.
+    #[serde(default)]
+    pub stop: StopSignal,
+}
+
+fn default_within() -> Spanned<u64> {
+    Spanned::new(0..0, 20)
+}
+
+/// A signal that asks a service to stop.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum StopSignal {
+    /// SIGTERM
+    #[default]
+    Term,
+    /// SIGINT
+    Int,
+    /// SIGQUIT
+    Quit,
+}
+
 /// One thing that the tool is put to.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -161,6 +237,21 @@ pub struct Case {
     /// Where `TMPDIR` and `HOME` are.
     #[serde(default)]
     pub tmpdir: Place,
+    /// Users of the system, whom packages create, that the script needs (`run_as USER COMMAND…`). Where one is missing,
+    /// or probe9p cannot become him, the case is skipped.
+    #[serde(default)]
+    pub users: Vec<String>,
+    /// Ids of the services that the script starts.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub services: Vec<Spanned<String>>,
+    /// Whether it must have the volume to itself, because it changes what other cases see, such as the mode of `/`.
+    #[serde(default)]
+    pub alone: bool,
+    /// Whether its time counts. On the volume it is then run several times, by turns there and in a local directory
+    /// of the same machine; more than ten times slower is a guarantee lost.
+    #[serde(default)]
+    pub timed: bool,
     /// What must hold on both sides.
     #[serde(default)]
     pub expect: Expect,
@@ -170,7 +261,8 @@ pub struct Case {
     pub remedies: Vec<Spanned<String>>,
     /// Ids of the operation cases (`mmap.shared_write`) that it rests on.
     #[serde(default)]
-    pub operations: Vec<String>,
+    #[schemars(with = "Vec<String>")]
+    pub operations: Vec<Spanned<String>>,
 }
 
 impl Case {
@@ -193,21 +285,6 @@ pub enum Place {
     Native,
     /// That of the case's directory.
     Volume,
-}
-
-/// What must hold, natively and on the volume alike.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Expect {
-    /// The script's exit code.
-    #[serde(default)]
-    pub exit: i32,
-    /// Texts that its output (both streams) must have.
-    #[serde(default)]
-    pub output: Vec<String>,
-    /// Facts that must have exactly these values.
-    #[serde(default)]
-    pub facts: BTreeMap<String, String>,
 }
 
 /// A change under which a failing case is run again.

@@ -7,9 +7,14 @@
 //! - `$PROBE9P_REMEDY`, the id of the remedy that is being tried, or nothing, and the remedy's variables;
 //! - `fact NAME VALUE`, which notes what must be the same natively and on the volume;
 //! - `note TEXT…`, which says something that a reader of the result should know;
-//! - `fail TEXT…`, which ends the case with that text.
+//! - `fail TEXT…`, which ends the case with that text;
+//! - `start NAME`, which starts a service of the recipe and returns when it is ready, `stop NAME`, which asks it to
+//!   stop and returns when it has, and `kill9 NAME`, which kills it with all of its processes ([`super::service`]);
+//! - `run_as USER COMMAND…`, which runs a program as that user, a name or a number;
+//! - `owner`, the uid that files in the case's directory have: on a volume the provider's, whoever makes them.
 //!
-//! Nothing else of the environment but `PATH` is passed on, so that two machines run the same case. Whatever
+//! As root a script has IPC and mounts of its own, with an empty `/dev/shm`, so that neither outlives it; and what it
+//! does to the mode of `/` is undone. Nothing else of the environment but `PATH` is passed on, so that two machines run the same case. Whatever
 //! processes a script leaves behind are killed, wherever they went: probe9p makes itself their reaper.
 
 use std::{
@@ -17,9 +22,14 @@ use std::{
     ffi::{OsStr, OsString},
     fs::{self, File},
     io,
-    os::unix::process::{CommandExt, ExitStatusExt},
+    os::unix::{
+        fs::PermissionsExt,
+        process::{CommandExt, ExitStatusExt},
+    },
     path::{Path, PathBuf},
-    process::{Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::mpsc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -31,18 +41,26 @@ use nix::{
     },
     unistd::Pid,
 };
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    process::{PidfdFlags, pidfd_open},
-};
+use rustix::process::WaitOptions;
 
 use super::{calls::FailedCall, find, sqlite};
 
 /// What every script begins with.
-const HELPERS: &str = r#"set -eu
+pub(super) const HELPERS: &str = r#"set -eu
 fact() { printf '%s\t%s\n' "$1" "$(printf '%s' "$2" | tr '\n\t' '  ')" >>"$PROBE9P_FACTS"; }
 note() { printf '%s\n' "$*" >>"$PROBE9P_NOTES"; }
 fail() { printf '%s\n' "$*" >&2; exit 1; }
+start() { probe9p-service start "$1"; }
+stop() { probe9p-service stop "$1"; }
+kill9() { probe9p-service kill9 "$1"; }
+run_as() {
+    as_user=$1; shift
+    case $as_user in
+        *[!0-9]*) setpriv --reuid="$as_user" --regid="$(id -g "$as_user")" --init-groups -- "$@" ;;
+        *) setpriv --reuid="$as_user" --regid="$as_user" --clear-groups -- "$@" ;;
+    esac
+}
+owner() { stat -c %u "$PROBE9P_DIR"; }
 "#;
 
 /// Where programs are, when the environment does not say.
@@ -53,7 +71,6 @@ pub(super) const DEFAULT_PATH: &str =
 const KEPT_OUTPUT: usize = 64 * 1024;
 
 /// A script to run.
-#[derive(Debug)]
 pub struct Job<'a> {
     /// The recipe's own helpers and the case's script.
     pub text: [&'a str; 2],
@@ -69,6 +86,8 @@ pub struct Job<'a> {
     pub under: Vec<OsString>,
     /// After this long all is killed.
     pub limit: Duration,
+    /// Called when the script has ended and what it left is still there.
+    pub before_the_end: &'a dyn Fn(),
 }
 
 /// What a script did.
@@ -115,7 +134,6 @@ impl Ran {
 
 /// Puts a program where scripts find it first, under the name that they call it by.
 pub fn provide(scratch: &Path, name: &str, command: &[&OsStr]) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
     let bin = scratch.join("bin");
     fs::create_dir_all(&bin)?;
     let mut text = OsString::from("#!/bin/sh\nexec");
@@ -169,6 +187,11 @@ pub fn run(job: &Job<'_>) -> io::Result<Ran> {
     for made in [&temporary, &home, &native] {
         fs::create_dir_all(made)?;
     }
+    // Other users may have to reach them.
+    for (dir, mode) in [(job.scratch, 0o711), (&temporary, 0o1777)] {
+        fs::set_permissions(dir, fs::Permissions::from_mode(mode))?;
+    }
+    let root = fs::metadata("/")?.permissions();
     let out = File::options().append(true).create(true).open(&output)?;
     let path = find::search_path(Some(file("bin")))?;
 
@@ -179,7 +202,7 @@ pub fn run(job: &Job<'_>) -> io::Result<Ran> {
         .chain(["/bin/sh".into(), script.into_os_string()])
         .collect();
     let began = Instant::now();
-    let mut child = Command::new(&argv[0])
+    let child = Command::new(&argv[0])
         .args(&argv[1..])
         .current_dir(job.dir)
         .env_clear()
@@ -200,9 +223,13 @@ pub fn run(job: &Job<'_>) -> io::Result<Ran> {
         .stderr(out)
         .process_group(0)
         .spawn()?;
-    let status = wait(&mut child, job.limit)?;
+    let status = wait(&child, job.limit);
     let duration = began.elapsed();
+    (job.before_the_end)();
     end_descendants();
+    if fs::metadata("/")?.permissions() != root {
+        fs::set_permissions("/", root)?;
+    }
 
     Ok(Ran {
         status,
@@ -218,24 +245,26 @@ pub fn run(job: &Job<'_>) -> io::Result<Ran> {
     })
 }
 
-/// Waits for the child, without sleeping, until its limit; then nothing.
-fn wait(child: &mut std::process::Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
-    let pid = rustix::process::Pid::from_child(child);
-    let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
-    let deadline = Instant::now() + limit;
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let left = Timespec {
-            tv_sec: left.as_secs() as _,
-            tv_nsec: left.subsec_nanos() as _,
-        };
-        match poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&left)) {
-            Ok(0) => return Ok(None),
-            Ok(_) => return child.wait().map(Some),
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
+/// Waits for the child until its limit; then nothing.
+///
+/// What loses its parent meanwhile, such as a service that was killed, is reaped as well, also after the child's end.
+fn wait(child: &Child, limit: Duration) -> Option<ExitStatus> {
+    let shell = child.id();
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        // Ends when no child is left.
+        loop {
+            match rustix::process::wait(WaitOptions::empty()) {
+                Ok(Some((pid, status))) if pid.as_raw_nonzero().get() as u32 == shell => {
+                    // Nobody listens any more once the limit has passed.
+                    let _ = tell.send(ExitStatus::from_raw(status.as_raw()));
+                }
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(_) => return,
+            }
         }
-    }
+    });
+    told.recv_timeout(limit).ok()
 }
 
 /// Kills and reaps every process that descends from this one.
@@ -253,42 +282,12 @@ fn end_descendants() {
 }
 
 fn descendants() -> Vec<Pid> {
-    let Ok(entries) = fs::read_dir("/proc") else {
-        return Vec::new();
-    };
-    let parents: BTreeMap<i32, i32> = entries
-        .filter_map(|entry| {
-            let pid: i32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
-            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-            // The name stands in parentheses and may hold anything, parentheses too.
-            let parent = stat
-                .rsplit_once(')')?
-                .1
-                .split_whitespace()
-                .nth(1)?
-                .parse()
-                .ok()?;
-            Some((pid, parent))
-        })
-        .collect();
-    let own = std::process::id() as i32;
-    let descends = |mut pid: i32| {
-        // A chain cannot be longer than there are processes.
-        for _ in 0..parents.len() {
-            match parents.get(&pid) {
-                Some(parent) if *parent == own => return true,
-                Some(parent) => pid = *parent,
-                None => return false,
-            }
-        }
-        false
-    };
-    parents
-        .keys()
-        .copied()
-        .filter(|pid| descends(*pid))
-        .map(Pid::from_raw)
-        .collect()
+    descendants_of(Pid::this())
+}
+
+/// Every process below `root`.
+pub(super) fn descendants_of(root: Pid) -> Vec<Pid> {
+    server9p::stack::agent::descendants::below(root)
 }
 
 fn lines(path: &PathBuf) -> io::Result<impl Iterator<Item = String> + use<>> {
