@@ -86,7 +86,7 @@ impl Exec {
     /// Runs the command on both sides and compares.
     pub fn run(self) -> Outcome {
         let request = Request {
-            argv: self.command.clone(),
+            argv: exec::located(self.command.clone(), self.seed.is_some()),
             seed: self.seed.as_deref().map(readable).transpose()?,
             limit: Duration::from_secs(self.limit),
         };

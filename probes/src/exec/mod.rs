@@ -24,7 +24,7 @@ pub use compare::{alone, observations};
 pub use trace::failed_calls;
 pub use tree::Tree;
 
-use crate::runner::side::Side;
+use crate::{runner::side::Side, tools::find};
 
 /// How long filling a directory, or listing it, may take.
 const CHORES: Duration = Duration::from_secs(600);
@@ -55,6 +55,24 @@ pub enum Ran {
     },
     /// The seed could not be copied in.
     NotSeeded(seed::Refused),
+}
+
+/// The same command with its program's whole path, where that is found by this user's `PATH` alone, or from this
+/// process's directory: guests, and commands under the VM runtime's conditions, look where programs usually are.
+/// With a seed a relative path means what the seed brings.
+pub fn located(mut argv: Vec<OsString>, seeded: bool) -> Vec<OsString> {
+    let usual = |program: &OsString| {
+        std::env::split_paths(find::DEFAULT_PATH).any(|dir| dir.join(program).exists())
+    };
+    if let Some(program) = argv.first_mut()
+        && !(seeded && program.as_encoded_bytes().contains(&b'/'))
+        && !usual(program)
+        && let Some(path) = find::path_of(program)
+        && let Ok(path) = std::path::absolute(path)
+    {
+        *program = path.into();
+    }
+    argv
 }
 
 /// Does what `args` ask for when that is a child of this module.

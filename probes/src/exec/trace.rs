@@ -15,7 +15,7 @@ use crate::{
     runner::side::Side,
     tools::{
         calls::{FailedCall, distinct},
-        strace,
+        find, strace,
     },
 };
 
@@ -67,9 +67,12 @@ fn run(command: &[OsString]) -> Option<Vec<FailedCall>> {
     let trace = scratch.path().join("trace");
     let words = strace::command(&trace);
     let (program, arguments) = words.split_first()?;
+    let (traced, rest) = command.split_first()?;
     let status = Command::new(program)
         .args(arguments)
-        .args(command)
+        // strace looks in PATH alone, which commands do not have under the VM runtime's conditions.
+        .arg(find::path_of(traced).unwrap_or_else(|| traced.into()))
+        .args(rest)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

@@ -1,6 +1,7 @@
 //! One execution of a case on one side: a fresh directory, a child process, an observation.
 
 use std::{
+    env,
     ffi::OsString,
     fs, io,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
@@ -82,6 +83,9 @@ impl Side {
         }
         if let Some(dir) = find::installed() {
             command = command.env(find::TOOLS_DIR, dir);
+        }
+        if let Some(path) = env::var_os("PATH") {
+            command = command.env(find::TOOLS_PATH, path);
         }
         let temporary = self.temporary(&here)?;
         if let Some(dir) = &temporary {

@@ -253,14 +253,10 @@ struct Mount {
 }
 
 impl Mount {
-    /// The native side: in the volume's world, where the same users run, if that has a plain directory.
+    /// The native side: on the host, where it may with the volume's users.
     fn native_side(&self) -> Result<Side, StackError> {
-        let dir = self.world.host_native();
-        let world: Arc<dyn World> = match self.world.native() {
-            Some(_) => Arc::clone(&self.world) as _,
-            None => Arc::new(PathWorld::new(dir)?),
-        };
-        Ok(Side::new("native", world, dir))
+        let world = self.world.ordinary()?;
+        Ok(Side::new("native", world, self.world.host_native()))
     }
 
     /// The volume's side: fresh directories are made in the export, and commands find them in the volume.

@@ -1,7 +1,7 @@
 //! Whether a tool is on this machine, its version, and what would bring it.
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs, io,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -10,11 +10,17 @@ use std::{
 
 use super::{
     recipe::{Case, Recipe, Variant},
-    script, service, sqlite,
+    service, sqlite,
 };
+
+/// Where programs are, when the environment does not say.
+pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Names the directory of [`installed`] to a child whose world has not this user's environment.
 pub const TOOLS_DIR: &str = "PROBE9P_TOOLS";
+
+/// Names this user's `PATH` to such a child.
+pub const TOOLS_PATH: &str = "PROBE9P_PATH";
 
 /// Where `scripts/setup --tools` links the programs that it brings from elsewhere than Debian, in the user's cache.
 pub fn installed() -> Option<PathBuf> {
@@ -28,15 +34,16 @@ pub fn installed() -> Option<PathBuf> {
     Some(cache.join("probe9p/tools/bin"))
 }
 
-/// Where programs are looked for, in this order: `first`, `PATH`, the usual places (a guest's first process has no
-/// PATH, an ordinary user's lacks those of services), [`installed`].
+/// Where programs are looked for, in this order: `first`, this user's `PATH`, the usual places (an ordinary user's
+/// lacks those of services), [`installed`]. Guests, and commands under the VM runtime's conditions, have no `PATH` but
+/// may be told this user's.
 pub fn search_path(first: Option<PathBuf>) -> io::Result<OsString> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::env::var_os("PATH").or_else(|| std::env::var_os(TOOLS_PATH));
     let mut places: Vec<PathBuf> = first
         .into_iter()
-        .chain(std::env::split_paths(&path))
+        .chain(std::env::split_paths(&path.unwrap_or_default()))
         .collect();
-    for place in std::env::split_paths(script::DEFAULT_PATH).chain(installed()) {
+    for place in std::env::split_paths(DEFAULT_PATH).chain(installed()) {
         if !places.contains(&place) {
             places.push(place);
         }
@@ -136,13 +143,20 @@ pub fn version(variant: &Variant) -> Option<String> {
 
 /// True when a program of this name can be executed from `PATH`, or is at this absolute path.
 pub fn on_path(program: &str) -> bool {
-    let executable = |path: &Path| {
+    path_of(program.as_ref()).is_some()
+}
+
+/// The file that this name or path of a program means.
+pub fn path_of(program: &OsStr) -> Option<PathBuf> {
+    let executable = |path: &PathBuf| {
         path.metadata()
             .is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
     };
-    if program.contains('/') {
-        return executable(Path::new(program));
+    if program.as_encoded_bytes().contains(&b'/') {
+        return Some(PathBuf::from(program)).filter(executable);
     }
-    search_path(None)
-        .is_ok_and(|path| std::env::split_paths(&path).any(|dir| executable(&dir.join(program))))
+    let path = search_path(None).ok()?;
+    std::env::split_paths(&path)
+        .map(|dir| dir.join(program))
+        .find(executable)
 }

@@ -63,10 +63,6 @@ run_as() {
 owner() { stat -c %u "$PROBE9P_DIR"; }
 "#;
 
-/// Where programs are, when the environment does not say.
-pub(super) const DEFAULT_PATH: &str =
-    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
 /// How much of a script's output is kept, in bytes, counted from its end.
 const KEPT_OUTPUT: usize = 64 * 1024;
 

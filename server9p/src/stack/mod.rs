@@ -16,6 +16,7 @@ pub mod namespaces;
 pub mod path;
 pub mod process;
 pub mod qemu;
+pub mod root;
 pub mod server;
 pub mod uml;
 pub mod visible;
@@ -192,6 +193,21 @@ pub struct Mounted {
     pub msize: Option<u32>,
     /// Versions of the parts (`server`, `client`, `qemu` …), by name.
     pub versions: BTreeMap<String, String>,
+    /// What surrounds its commands.
+    pub conditions: Conditions,
+}
+
+/// What surrounds the commands of a world: their root, their environment, the names of hosts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Conditions {
+    /// Those of an ordinary system.
+    #[default]
+    Ordinary,
+    /// The VM runtime's: a private root of 128 MiB, nothing in the environment, no names of hosts.
+    Runtime,
+    /// Ordinary ones, although the profile has the runtime's, for this reason.
+    Refused(String),
 }
 
 /// As the first of [`CommandSpec::argv`]: the program that is running, whatever its path is in the world and

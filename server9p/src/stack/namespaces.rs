@@ -1,7 +1,7 @@
 //! The namespaces that a volume's agent lives in.
 //!
 //! A mount namespace, private, so that the mount is seen by nobody else and is gone with the last process in
-//! it; a pid namespace, so that the end of its first process, however it comes, ends all others; and for an
+//! it; a name of the host's of its own; a pid namespace, so that the end of its first process, however it comes, ends all others; and for an
 //! ordinary user a user namespace, in which it is root and may do both. A range of subordinate ids gives that
 //! one more users than root.
 
@@ -99,7 +99,7 @@ fn installed(program: &str) -> bool {
 /// # Errors
 /// A sentence: what is not allowed here, and what allows it.
 pub fn enter(wanted: &Namespaces) -> Result<(), String> {
-    let mut flags = CloneFlags::CLONE_NEWNS;
+    let mut flags = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS;
     if wanted.pid {
         flags |= CloneFlags::CLONE_NEWPID;
     }

@@ -33,28 +33,32 @@ impl PathWorld {
     /// [`StackError::Unavailable`] when it is no directory, or no agent can be started.
     pub fn new(path: impl Into<PathBuf>) -> Result<PathWorld, StackError> {
         let path: PathBuf = path.into();
-        let path = std::path::absolute(&path).unwrap_or(path);
-        // From the table of mounts, not the directory itself: a mount that hangs must hang only commands.
-        let mounted = mounts::describe(&path);
-        let start = |namespaces| {
-            let volume = Volume::Given(mounted.clone());
-            let config = |link: &UnixStream| AgentConfig::new(link.as_fd(), namespaces, volume);
-            start_agent(config, &[], Duration::from_secs(20))
-        };
         // A pid namespace makes the end of the agent the end of all, but an ordinary user has none without
         // becoming its root, which would change what its commands see.
         let namespaces = nix::unistd::geteuid().is_root().then_some(Namespaces {
             user: None,
             pid: true,
         });
-        let (link, agent) = match start(namespaces) {
+        match PathWorld::within(&path, namespaces) {
             Err(StackError::Unavailable(why))
                 if why.starts_with(NO_PROC) || why.starts_with(NO_MOUNTS) =>
             {
-                start(None)
+                PathWorld::within(&path, None)
             }
             other => other,
-        }?;
+        }
+    }
+
+    /// A world for the directory `path` in namespaces of its own.
+    ///
+    /// # Errors
+    /// [`StackError::Unavailable`] when they cannot be had, or no agent can be started.
+    pub fn within(path: &Path, namespaces: Option<Namespaces>) -> Result<PathWorld, StackError> {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        // From the table of mounts, not the directory itself: a mount that hangs must hang only commands.
+        let volume = Volume::Given(mounts::describe(&path));
+        let config = |link: &UnixStream| AgentConfig::new(link.as_fd(), namespaces, volume);
+        let (link, agent) = start_agent(config, &[], Duration::from_secs(20))?;
         Ok(PathWorld {
             path,
             link,

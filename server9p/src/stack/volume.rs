@@ -14,8 +14,9 @@ use std::{
 };
 
 use super::{
-    Cache, CommandSpec, Finished, Mounted, StackError, VolumeOptions, World,
+    Cache, CommandSpec, Conditions, Finished, Mounted, StackError, VolumeOptions, World,
     live::{Live, Revived, Served, lock},
+    path::PathWorld,
     server::{Server, run_as},
     workdir::Workdir,
 };
@@ -69,6 +70,15 @@ pub trait Client: fmt::Debug + Send + Sync {
 
     /// Whether its commands run on this host's kernel, and so reach the host's directories.
     fn on_host(&self) -> bool;
+
+    /// A world of ordinary [`Conditions`] with the same users, in which the plain directory is where it is: for the
+    /// native side, where the volume's own world has the VM runtime's conditions.
+    ///
+    /// # Errors
+    /// [`StackError::Unavailable`].
+    fn ordinary(&self, _: &Place) -> Result<Option<Arc<dyn World>>, StackError> {
+        Ok(None)
+    }
 
     /// Where commands find the volume, when not in the run's own directory.
     fn mountpoint(&self) -> Option<&Path> {
@@ -132,6 +142,11 @@ impl Place {
             Cache::None => String::new(),
             cache => format!(",cache={cache}"),
         }
+    }
+
+    /// The run's directory, which holds all others.
+    pub fn run(&self) -> &Path {
+        self.workdir.path()
     }
 
     /// A directory of the run, made when it is not there yet.
@@ -201,6 +216,22 @@ impl VolumeWorld {
     /// [`World::native`] gives it too.
     pub fn host_native(&self) -> &Path {
         &self.place.native
+    }
+
+    /// Where commands of ordinary conditions run on the host, beside the volume's own: in this world itself where
+    /// its conditions are such, else in one of their own.
+    ///
+    /// # Errors
+    /// [`StackError::Unavailable`].
+    pub fn ordinary(self: &Arc<Self>) -> Result<Arc<dyn World>, StackError> {
+        if !self.client.on_host() {
+            return Ok(Arc::new(PathWorld::new(&self.place.native)?));
+        }
+        let other = match self.mounted().conditions {
+            Conditions::Runtime => self.client.ordinary(&self.place)?,
+            Conditions::Ordinary | Conditions::Refused(_) => None,
+        };
+        Ok(other.unwrap_or_else(|| Arc::clone(self) as _))
     }
 
     /// Leaves the run's directory where it is when the volume is gone.

@@ -5,6 +5,7 @@ use std::{
         fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
         unix::net::UnixStream,
     },
+    path::PathBuf,
     process::ExitCode,
 };
 
@@ -12,9 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{Given, frame, frame::FromAgent, serve};
 use crate::stack::{
-    Mounted,
+    Conditions, Mounted,
     fuse_world::ground::{FuseGround, FuseMount},
     namespaces::{self, Namespaces},
+    root::Root,
 };
 
 /// What an agent process is told.
@@ -24,8 +26,21 @@ pub struct AgentConfig {
     pub link: RawFd,
     /// The namespaces to enter first, if any.
     pub namespaces: Option<Namespaces>,
+    /// The root that its commands see, if not the present one.
+    pub root: Option<HostRoot>,
     /// What its commands run on.
     pub volume: Volume,
+}
+
+/// A root that an agent lays over the host's.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct HostRoot {
+    /// What it is like.
+    pub root: Root,
+    /// An empty directory to make it in.
+    pub staging: PathBuf,
+    /// The run's directory, which stays as it is.
+    pub run: PathBuf,
 }
 
 /// What an agent's commands run on.
@@ -43,6 +58,7 @@ impl AgentConfig {
         AgentConfig {
             link: link.as_raw_fd(),
             namespaces,
+            root: None,
             volume,
         }
     }
@@ -60,9 +76,17 @@ pub fn main(config: AgentConfig) -> ExitCode {
         let _ = frame::write(&mut &link, &FromAgent::Failed(why), b"");
         return ExitCode::FAILURE;
     }
+    let conditions = match &config.root {
+        None => Conditions::Ordinary,
+        Some(wanted) => match wanted.root.enter_on_host(&wanted.staging, &wanted.run) {
+            Ok(()) if wanted.root.runtime => Conditions::Runtime,
+            Ok(()) => Conditions::Ordinary,
+            Err(why) => Conditions::Refused(why),
+        },
+    };
     let served = match config.volume {
         Volume::Given(mounted) => serve(link, Given(mounted)),
-        Volume::Fuse(mount) => serve(link, FuseGround::new(mount)),
+        Volume::Fuse(mount) => serve(link, FuseGround::new(mount, conditions)),
     };
     match served {
         Ok(()) => ExitCode::SUCCESS,

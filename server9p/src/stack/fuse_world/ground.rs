@@ -25,7 +25,9 @@ use nix::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::stack::{Cache, Mounted, Series, agent::Ground, fuse::MountBy, mounts, process};
+use crate::stack::{
+    Cache, Conditions, Mounted, Series, agent::Ground, fuse::MountBy, mounts, process,
+};
 
 /// How long the daemon may take to mount.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -76,16 +78,18 @@ enum Word {
 #[derive(Debug)]
 pub struct FuseGround {
     mount: FuseMount,
+    conditions: Conditions,
     daemon: Option<Pid>,
     /// Whether this process is the one that ends the daemon.
     ending: bool,
 }
 
 impl FuseGround {
-    /// The ground that this mount will be.
-    pub fn new(mount: FuseMount) -> FuseGround {
+    /// The ground that this mount will be, under these conditions.
+    pub fn new(mount: FuseMount, conditions: Conditions) -> FuseGround {
         FuseGround {
             mount,
+            conditions,
             daemon: None,
             ending: false,
         }
@@ -139,6 +143,7 @@ impl Ground for FuseGround {
                 kernel: self.mount.series.name().into(),
                 options,
                 msize: Some(msize),
+                conditions: self.conditions.clone(),
                 ..Mounted::default()
             }),
             Ok(Word::Failed { error }) => Err(error),

@@ -16,20 +16,23 @@ use std::{
         unix::net::UnixStream,
     },
     path::Path,
+    sync::Arc,
     time::Duration,
 };
 
 use self::{ground::FuseMount, way::Way};
 use super::{
-    StackError,
-    agent::process::{AgentConfig, Volume},
+    StackError, World,
+    agent::process::{AgentConfig, HostRoot, Volume},
     fuse::MountBy,
     live::Live,
     mounts,
-    path::start_agent,
+    path::{PathWorld, start_agent},
+    root::Root,
     server::why_not,
     volume::{Client, Place},
 };
+use crate::profile::Profile;
 
 /// How long the volume may take to come up.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -40,19 +43,17 @@ pub struct FuseClient;
 
 impl Client for FuseClient {
     fn bring_up(&self, place: &Place) -> Result<Live, StackError> {
-        let mut first = None;
-        for way in Way::all()? {
-            match bring_up_by(&way, place) {
-                Err(why) if way.gives_way(&why) => first = first.or(Some(why)),
-                Err(why) => return Err(first.unwrap_or(why)),
-                Ok(live) => return Ok(live),
-            }
-        }
-        Err(first.expect("without a way there was an error before"))
+        first_way(|way| bring_up_by(way, place))
     }
 
     fn on_host(&self) -> bool {
         true
+    }
+
+    /// The host's root, for the same users.
+    fn ordinary(&self, place: &Place) -> Result<Option<Arc<dyn World>>, StackError> {
+        let world = first_way(|way| PathWorld::within(&place.native, way.namespaces()))?;
+        Ok(Some(Arc::new(world)))
     }
 
     /// A mount that everybody sees stays when its agent was killed; of others nothing is left.
@@ -61,11 +62,37 @@ impl Client for FuseClient {
     }
 }
 
+/// What comes of the first way that leads somewhere.
+fn first_way<T>(by: impl Fn(&Way) -> Result<T, StackError>) -> Result<T, StackError> {
+    let mut first = None;
+    for way in Way::all()? {
+        match by(&way) {
+            Err(why) if way.gives_way(&why) => first = first.or(Some(why)),
+            Err(why) => return Err(first.unwrap_or(why)),
+            Ok(up) => return Ok(up),
+        }
+    }
+    Err(first.expect("without a way there was an error before"))
+}
+
+/// The runtime's root, where the profile has it and nobody else would see it.
+fn host_root(way: &Way, place: &Place) -> Result<Option<HostRoot>, StackError> {
+    if place.options.profile != Profile::Golem || way.namespaces().is_none() {
+        return Ok(None);
+    }
+    Ok(Some(HostRoot {
+        root: Root::of_runtime(),
+        staging: place.directory("root")?,
+        run: place.run().to_owned(),
+    }))
+}
+
 fn bring_up_by(way: &Way, place: &Place) -> Result<Live, StackError> {
     unmount_left(&place.mountpoint);
     let server = place.source.server("fuse")?;
     let (client_end, served) = place.start(server)?;
     let options = &place.options;
+    let root = host_root(way, place)?;
     let config = |link: &UnixStream| {
         let mount = FuseMount {
             socket: client_end.as_raw_fd(),
@@ -80,7 +107,10 @@ fn bring_up_by(way: &Way, place: &Place) -> Result<Live, StackError> {
             // Others need `user_allow_other` in /etc/fuse.conf, which is not there by default.
             owner_only: way.by() == MountBy::Fusermount,
         };
-        AgentConfig::new(link.as_fd(), way.namespaces(), Volume::Fuse(mount))
+        AgentConfig {
+            root: root.clone(),
+            ..AgentConfig::new(link.as_fd(), way.namespaces(), Volume::Fuse(mount))
+        }
     };
     match start_agent(config, &[client_end.as_fd()], PATIENCE) {
         Ok((link, agent)) => Ok(Live::new(link, agent, Some(served), false)),

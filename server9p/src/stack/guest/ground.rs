@@ -10,7 +10,7 @@ use nix::{
 };
 
 use super::{GuestConfig, modules, pump, virtio};
-use crate::stack::{Mounted, agent::Ground, mounts};
+use crate::stack::{Conditions, Mounted, agent::Ground, mounts};
 
 /// Makes the mount in a guest.
 #[derive(Debug)]
@@ -124,6 +124,10 @@ fn describe(config: &GuestConfig) -> Mounted {
         options,
         msize,
         versions: BTreeMap::new(),
+        conditions: match config.root.runtime {
+            true => Conditions::Runtime,
+            false => Conditions::Ordinary,
+        },
         ..Mounted::default()
     }
 }

@@ -8,7 +8,7 @@ pub mod ground;
 pub mod modules;
 pub mod network;
 pub mod pump;
-pub mod root;
+pub mod system;
 pub mod virtio;
 
 use std::{
@@ -22,11 +22,12 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use self::{ground::GuestGround, root::Root};
+use self::ground::GuestGround;
 use super::{
     StackError,
     agent::{self, link::Link},
     process::Helper,
+    root::Root,
 };
 
 /// The guest's address on its only link.
@@ -113,7 +114,7 @@ fn end(served: Result<(), String>) -> ExitCode {
 
 fn serve() -> Result<(), String> {
     forget_parameters();
-    root::mount_system()?;
+    system::mount_system()?;
     network::up(GUEST)?;
     let address = SocketAddrV4::new(HOST, PORT_AGENT);
     let link = TcpStream::connect(address)

@@ -17,7 +17,7 @@ use nix::{
     unistd::{chdir, chroot},
 };
 
-use super::{end, ground::GuestGround, modules, network, root};
+use super::{end, ground::GuestGround, modules, network, system};
 use crate::stack::agent;
 
 /// Where the first root has the modules to load.
@@ -44,7 +44,7 @@ pub fn main() -> ExitCode {
 fn serve() -> Result<(), String> {
     // SAFETY: this process has one thread. It was for the loader of this program alone.
     unsafe { env::remove_var("LD_LIBRARY_PATH") };
-    root::mount_system()?;
+    system::mount_system()?;
     let order = Path::new(MODULES).join(ORDER);
     let order = fs::read_to_string(&order)
         .map_err(|err| format!("the guest cannot read {}: {err}", order.display()))?;

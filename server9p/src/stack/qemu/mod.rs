@@ -36,11 +36,11 @@ use super::{
     guard::Guard,
     guest::{
         self, GuestConfig, GuestMount,
-        root::Root,
         virtio::{SERVER_PORT, VOLUME_TAG},
     },
     live::Live,
     process::{self, Helper},
+    root::Root,
     server::why_not,
     volume::{Client, Place, Source},
 };

@@ -22,9 +22,10 @@ use self::{keeper::KeeperConfig, kernels::Kernel};
 use super::{
     StackError,
     guard::Guard,
-    guest::{self, GuestConfig, GuestMount, HOST, PORT_9P, root::Root},
+    guest::{self, GuestConfig, GuestMount, HOST, PORT_9P},
     live::Live,
     process::{self, Helper},
+    root::Root,
     server::why_not,
     volume::{Client, Place},
 };
