@@ -49,6 +49,7 @@ impl FailedCall {
                     | "unlink"
                     | "unlinkat"
                     | "execve"
+                    | "connect"
             ),
             "EAGAIN" | "EINTR" | "ECHILD" => true,
             "ENOTTY" => self.call == "ioctl",

@@ -24,7 +24,7 @@ use rustix::{
 
 use super::{
     calls::{self, FailedCall},
-    find, pace,
+    find, pace, parse,
     recipe::{Case, Place, Recipe, Remedy, Variant},
     script::{self, Job, Ran},
     service, strace,
@@ -40,6 +40,9 @@ struct Arguments {
     /// A recipe's name, or the path of one.
     #[arg(long)]
     recipe: OsString,
+    /// The text of that recipe, when it does not come with probe9p.
+    #[arg(long)]
+    text: Option<String>,
     /// The case's whole id, `sqlite3-cli.wal`.
     #[arg(long)]
     case: String,
@@ -87,7 +90,11 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
 
 /// Runs the case; an error is the reason why it was not run.
 fn observe(arguments: &Arguments) -> Result<Observation, String> {
-    let recipe = super::recipe_named(&arguments.recipe).map_err(|error| error.to_string())?;
+    let recipe = match &arguments.text {
+        Some(text) => parse::from_text(&arguments.recipe.to_string_lossy(), text),
+        None => super::recipe_named(&arguments.recipe),
+    };
+    let recipe = recipe.map_err(|error| error.to_string())?;
     let (variant, case) = select(&recipe, &arguments.case)?;
     let remedy = arguments
         .remedy
@@ -99,6 +106,7 @@ fn observe(arguments: &Arguments) -> Result<Observation, String> {
     own_namespaces();
     let run = Run {
         source: &arguments.recipe,
+        text: arguments.text.as_deref(),
         recipe: &recipe,
         variant,
         case,
@@ -156,6 +164,7 @@ fn remedy<'a>(recipe: &'a Recipe, id: &str) -> Result<&'a Remedy, String> {
 /// A case on one side.
 struct Run<'a> {
     source: &'a OsStr,
+    text: Option<&'a str>,
     recipe: &'a Recipe,
     variant: &'a Variant,
     case: &'a Case,
@@ -185,9 +194,14 @@ impl Run<'_> {
         }
         if !self.case.services.is_empty() {
             let own = own_program()?;
+            let copy = scratch.path().join("recipe.toml");
+            let source = match self.text {
+                Some(text) => fs::write(&copy, text).map(|()| copy.as_os_str())?,
+                None => self.source,
+            };
             let words = ["@service", "--recipe"].map(OsStr::new);
             let case = ["--case", self.case.id.get_ref(), "--scratch"].map(OsStr::new);
-            let words = [&[own.as_os_str()], &words[..], &[self.source], &case[..]].concat();
+            let words = [&[own.as_os_str()], &words[..], &[source], &case[..]].concat();
             let words = [&words[..], &[scratch.path().as_os_str()]].concat();
             script::provide(scratch.path(), service::PROGRAM, &words)?;
         }
@@ -208,8 +222,18 @@ impl Run<'_> {
         } else {
             env.push(("PROBE9P_REMEDY".to_owned(), OsString::new()));
         }
+        // strace ends when all that it traces has ended, so under it the services must end with the script.
+        let ends_services = if trace.is_some() && !self.case.services.is_empty() {
+            format!("trap '{} end' EXIT\n", service::PROGRAM)
+        } else {
+            String::new()
+        };
         let ran = script::run(&Job {
-            text: [&self.recipe.prelude, self.case.script.get_ref()],
+            text: [
+                &ends_services,
+                &self.recipe.prelude,
+                self.case.script.get_ref(),
+            ],
             dir,
             scratch: scratch.path(),
             homes: &homes,

@@ -18,7 +18,7 @@ pub mod strace;
 
 use std::{
     ffi::{OsStr, OsString},
-    path::{Path, PathBuf},
+    path::Path,
     process::ExitCode,
     sync::LazyLock,
     time::Duration,
@@ -139,7 +139,8 @@ pub fn planned(wanted: &[String]) -> Result<Result<Vec<PlannedCase>, UnknownTool
     for name in wanted {
         let before = cases.len();
         for recipe in recipes {
-            for found in matching(recipe, OsStr::new(recipe.name.get_ref()), name) {
+            let source = [recipe.name.get_ref().into()];
+            for found in matching(recipe, &source, name) {
                 if !cases.iter().any(|known| known.id == found.id) {
                     cases.push(found);
                 }
@@ -161,11 +162,13 @@ pub fn planned(wanted: &[String]) -> Result<Result<Vec<PlannedCase>, UnknownTool
 }
 
 /// The cases of a user's own recipe.
+///
+/// The child is given the recipe's text: a guest need not see the file, and has another working directory.
 pub fn planned_from_file(file: &Path) -> Result<Vec<PlannedCase>, RecipeError> {
-    let recipe = parse::from_file(file)?;
-    // The child may have another working directory.
-    let file: PathBuf = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
-    Ok(matching(&recipe, file.as_os_str(), recipe.name.get_ref()))
+    let text = parse::read(file)?;
+    let recipe = parse::from_text(&file.display().to_string(), &text)?;
+    let source = [file.as_os_str().to_owned(), "--text".into(), text.into()];
+    Ok(matching(&recipe, &source, recipe.name.get_ref()))
 }
 
 /// The JSON Schema of recipes.
@@ -193,8 +196,8 @@ fn id(variant: &Variant, case: &Case) -> String {
     format!("{}.{}", variant.name.get_ref(), case.id.get_ref())
 }
 
-/// The cases of a recipe that a name means; `source` is how the child finds the recipe.
-fn matching(recipe: &Recipe, source: &OsStr, name: &str) -> Vec<PlannedCase> {
+/// The cases of a recipe that a name means; `source` is what follows the child's `--recipe`.
+fn matching(recipe: &Recipe, source: &[OsString], name: &str) -> Vec<PlannedCase> {
     let whole = name == "all" || name == recipe.name.get_ref();
     let (variant_name, case_name) = name
         .split_once('.')
@@ -216,15 +219,11 @@ fn matching(recipe: &Recipe, source: &OsStr, name: &str) -> Vec<PlannedCase> {
     planned
 }
 
-fn plan(recipe: &Recipe, source: &OsStr, variant: &Variant, case: &Case) -> PlannedCase {
+fn plan(recipe: &Recipe, source: &[OsString], variant: &Variant, case: &Case) -> PlannedCase {
     let id = id(variant, case);
-    let arguments = [
-        "@tool-case".into(),
-        "--recipe".into(),
-        source.to_owned(),
-        "--case".into(),
-        id.clone().into(),
-    ];
+    let child = ["@tool-case".into(), "--recipe".into()];
+    let of_case = ["--case".into(), id.clone().into()];
+    let arguments = [&child[..], source, &of_case].concat();
     let remedies = case.remedies.iter().filter_map(|wanted| {
         let remedy = recipe
             .remedies
@@ -244,7 +243,7 @@ fn plan(recipe: &Recipe, source: &OsStr, variant: &Variant, case: &Case) -> Plan
         // The child itself keeps the script's limit; a failing script may be run twice more, under strace.
         limit: case.limit() * (3 + if case.timed { pace::RUNS } else { 0 })
             + Duration::from_secs(15),
-        child_args: arguments.into(),
+        child_args: arguments,
         alone: case.alone || case.timed,
         remedies: remedies.collect(),
     }

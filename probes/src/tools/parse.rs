@@ -21,6 +21,12 @@ pub enum RecipeError {
         /// What the system said.
         reason: String,
     },
+    /// It is longer than an argument may be.
+    #[error("The recipe {file} is longer than {LONGEST} bytes; divide it into several.")]
+    TooLong {
+        /// The file, as it was named.
+        file: String,
+    },
     /// Something in it is wrong.
     #[error("The recipe {file} is broken at line {line}, column {column}: {problem}.")]
     Broken {
@@ -35,14 +41,25 @@ pub enum RecipeError {
     },
 }
 
-/// Reads a recipe from a file of the user's.
-pub fn from_file(path: &Path) -> Result<Recipe, RecipeError> {
+/// How long a recipe of the user's may be, in bytes: it travels as an argument.
+const LONGEST: usize = 100_000;
+
+/// Reads the text of a recipe of the user's.
+pub fn read(path: &Path) -> Result<String, RecipeError> {
     let file = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|error| RecipeError::Unreadable {
         file: file.clone(),
         reason: error.to_string(),
     })?;
-    from_text(&file, &text)
+    if text.len() > LONGEST {
+        return Err(RecipeError::TooLong { file });
+    }
+    Ok(text)
+}
+
+/// Reads a recipe from a file of the user's.
+pub fn from_file(path: &Path) -> Result<Recipe, RecipeError> {
+    from_text(&path.display().to_string(), &read(path)?)
 }
 
 /// Reads a recipe from its text; `file` is how errors name it.

@@ -68,8 +68,8 @@ const KEPT_OUTPUT: usize = 64 * 1024;
 
 /// A script to run.
 pub struct Job<'a> {
-    /// The recipe's own helpers and the case's script.
-    pub text: [&'a str; 2],
+    /// What to begin with, the recipe's own helpers, and the case's script.
+    pub text: [&'a str; 3],
     /// The case's directory.
     pub dir: &'a Path,
     /// A local directory that belongs to this run alone.
@@ -171,7 +171,7 @@ pub fn run(job: &Job<'_>) -> io::Result<Ran> {
         file("notes"),
         file("calls"),
     );
-    fs::write(&script, [HELPERS, job.text[0], "\n", job.text[1]].concat())?;
+    fs::write(&script, [&[HELPERS], &job.text[..]].concat().join("\n"))?;
     for made in [&facts, &notes, &calls] {
         File::create(made)?;
     }

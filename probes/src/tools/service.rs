@@ -32,8 +32,9 @@ use super::{
 
 /// The name by which scripts find this program's `@service`.
 pub const PROGRAM: &str = "probe9p-service";
-/// How long to wait between two looks at whether a service is ready.
-const BETWEEN: Duration = Duration::from_millis(25);
+/// How long to wait between the first two looks at whether a service is ready, and at most between two: a look costs
+/// a guest's slow processor what the service needs of it.
+const BETWEEN: [Duration; 2] = [Duration::from_millis(25), Duration::from_millis(400)];
 /// How long services have to stop by themselves when their case has ended.
 const FAREWELL: Duration = Duration::from_secs(5);
 /// How many lines of a service's output a failure shows.
@@ -53,6 +54,8 @@ struct Arguments {
     #[arg(long)]
     scratch: PathBuf,
     action: Action,
+    /// The service; nothing for `end`.
+    #[arg(default_value = "")]
     name: String,
 }
 
@@ -61,6 +64,8 @@ enum Action {
     Start,
     Stop,
     Kill9,
+    /// What [`stop_all`] does.
+    End,
 }
 
 /// Runs the helper; `arguments` are those after its name.
@@ -84,6 +89,10 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
 
 fn act(arguments: &Arguments) -> Result<(), String> {
     let recipe = super::recipe_named(&arguments.recipe).map_err(|error| error.to_string())?;
+    if arguments.action == Action::End {
+        stop_all(&recipe, &arguments.scratch);
+        return Ok(());
+    }
     let name = &arguments.name;
     let case = recipe
         .cases
@@ -106,6 +115,7 @@ fn act(arguments: &Arguments) -> Result<(), String> {
         Action::Start => running.start(&recipe),
         Action::Stop => running.stop(),
         Action::Kill9 => running.kill9(),
+        Action::End => Ok(()),
     }
 }
 
@@ -210,6 +220,7 @@ impl<'a> Running<'a> {
         fs::write(&self.noted, pid.to_string())
             .map_err(|error| format!("{} cannot be written: {error}", self.noted.display()))?;
         let deadline = Instant::now() + self.within();
+        let [mut between, longest] = BETWEEN;
         loop {
             let held = Command::new("/bin/sh")
                 .args(["-c", &ready])
@@ -220,7 +231,7 @@ impl<'a> Running<'a> {
             if held.is_ok_and(|status| status.success()) {
                 return Ok(());
             }
-            if wait_for_end(pid, BETWEEN) {
+            if wait_for_end(pid, between) {
                 let _ = fs::remove_file(&self.noted);
                 return Err(format!(
                     "the service {} ended before it was ready{}",
@@ -228,6 +239,7 @@ impl<'a> Running<'a> {
                     self.last_words()
                 ));
             }
+            between = longest.min(between * 2);
             if Instant::now() >= deadline {
                 return Err(format!(
                     "the service {} was not ready within {} s{}",

@@ -66,7 +66,12 @@ fn parse_line(line: &str, dir: &str) -> Option<FailedCall> {
         .strip_prefix("AT_FDCWD<")
         .and_then(|rest| rest.split_once(">, "))
         .map_or(args, |(_, rest)| rest);
-    let relative_name = named.starts_with('"') && !named.starts_with("\"/");
+    let is_relative = |name: &str| name.starts_with('"') && !name.starts_with("\"/");
+    // A socket's name stands in its address; one that begins with `@` is no file.
+    let socket = named
+        .split_once("sun_path=")
+        .is_some_and(|(_, name)| is_relative(name));
+    let relative_name = is_relative(named) || socket;
     if !named.contains(dir) && !relative_name {
         return None;
     }
@@ -138,6 +143,11 @@ mod tests {
             parse_line(&inside, "/v").unwrap().to_string(),
             "openat(AT_FDCWD, \"a\", O_RDONLY) = EACCES"
         );
+        let bind = "7 bind(6<UNIX-STREAM:[9]>, {sa_family=AF_UNIX, sun_path=\"./s\"}, 110) = -1 ENXIO (No such device or address)";
+        assert_eq!(parse_line(bind, "/v").unwrap().errno, "ENXIO");
+        for elsewhere in ["@\"s\"", "\"/run/s\""] {
+            assert!(parse_line(&bind.replace("\"./s\"", elsewhere), "/v").is_none());
+        }
         assert!(parse_line("+++ exited with 1 +++", "/v").is_none());
         assert!(
             parse_line(
