@@ -1,4 +1,9 @@
-//! What the benchmarks share: a served directory and a connection to it that sends frames as they are.
+//! What the benchmarks share: a served directory and a connection to it that sends frames as they are, and, for the
+//! comparison with other servers, these servers and a load generator.
+
+pub mod echo;
+pub mod load;
+pub mod server;
 
 use std::{
     io::{Read, Write},
