@@ -178,7 +178,8 @@ fn compare(rounds: usize, turn: Duration) -> Result<(), LoadError> {
                     Ok(load) => contestant.loads[index].push(load),
                     // diod has no Tunlinkat.
                     Err(error @ LoadError::Refused { .. }) => {
-                        contestant.refused[index] = Some(error.to_string())
+                        remove_made(&dir)?;
+                        contestant.refused[index] = Some(error.to_string());
                     }
                     Err(error) => return Err(error),
                 }

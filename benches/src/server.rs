@@ -155,14 +155,14 @@ impl Server {
     /// The processor time that its processes have taken until now.
     pub fn processor_time(&self) -> Duration {
         let of = |pid: &u32| {
-            let mut nanoseconds = 0;
-            for task in fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten() {
-                let stat = fs::read_to_string(task.path().join("schedstat")).ok()?;
-                nanoseconds += stat.split_whitespace().next()?.parse::<u64>().ok()?;
-            }
-            Some(nanoseconds)
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            // proc(5): what follows the name begins with field 3; 14 and 15 are utime and stime.
+            let (_, fields) = stat.rsplit_once(')')?;
+            let ticks = |index| fields.split_whitespace().nth(index)?.parse::<u64>().ok();
+            Some(ticks(11)? + ticks(12)?)
         };
-        Duration::from_nanos(self.processes().iter().filter_map(of).sum())
+        // Ticks of a hundredth of a second on every Linux that matters here.
+        Duration::from_millis(10 * self.processes().iter().filter_map(of).sum::<u64>())
     }
 
     /// The process that was started and its children: a server that drops to another user leaves one behind.

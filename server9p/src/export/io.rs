@@ -12,7 +12,7 @@ use rustix::{
 };
 
 use super::{Export, Fid, Locks, Result, dir::OpenDir, fid::State};
-use crate::wire::{READ_HEADER, Reply};
+use crate::wire::{READ_HEADER, Reply, buffers};
 
 /// Bytes that 9P keeps for headers of I/O messages (P9_IOHDRSZ).
 const IO_HEADER: u32 = 24;
@@ -82,7 +82,7 @@ impl Export {
     pub fn read(&self, fid: &Fid, offset: u64, count: u32) -> Result<Reply> {
         let count = count as usize;
         if let Some(file) = fid.file() {
-            let mut frame = Vec::with_capacity(READ_HEADER + count);
+            let mut frame = buffers::take(READ_HEADER + count);
             frame.resize(READ_HEADER, 0);
             read_into(file.as_fd(), &mut frame, offset, count)?;
             return Ok(Reply::Payload {

@@ -1,7 +1,7 @@
 //! One connection: frames in, replies out, and the fids and requests in between.
 //!
-//! A task reads frames. What cannot take long it does itself, at once, and the replies of what came in together
-//! leave together. What may take long (large reads and writes, syncs, truncation, removal, renaming) goes to
+//! A thread of the connection's own reads frames. What cannot take long it does itself, at once, and the replies of
+//! what came in together leave together, so that a request that is alone costs no switch of threads. What may take long (large reads and writes, syncs, truncation, removal, renaming) goes to
 //! tokio's blocking threads, so that it stalls nothing else; a lock that is held by another is waited for in a
 //! task of its own. Tflush is answered only when the fate of the request it names is settled.
 
@@ -32,7 +32,7 @@ pub use trace::{Trace, TraceError};
 
 use crate::{
     export::{Export, LockAnswer},
-    wire::{self, DecodeError, MSIZE_MAX, MSIZE_MIN, Reply, Request},
+    wire::{self, DecodeError, MSIZE_MAX, MSIZE_MIN, Reply, Request, buffers},
 };
 use fids::Fids;
 use limits::{Budget, Share};
@@ -95,7 +95,8 @@ struct Session {
 /// # Errors
 /// Where the stream cannot be read, or what came over it cannot be taken apart into frames.
 pub async fn serve(stream: OwnedFd, shared: Arc<Shared>) -> io::Result<()> {
-    rustix::io::ioctl_fionbio(&stream, true)?;
+    // The reader's thread waits in `read` itself; what writes says of each message that it must not wait.
+    rustix::io::ioctl_fionbio(&stream, false)?;
     // SAFETY: an `OwnedFd` stays open, and the same descriptor, for as long as it is registered.
     let stream = Arc::new(unsafe { AsyncFd::register(stream) }?);
     let writer = Arc::new(Writer::new(stream.clone()));
@@ -109,13 +110,36 @@ pub async fn serve(stream: OwnedFd, shared: Arc<Shared>) -> io::Result<()> {
         shared,
     });
     let drain = tokio::spawn(async move { writer.drain().await });
-    let result = session.read_frames(Reader::new(stream)).await;
+    let result = on_own_thread(session.clone(), stream).await;
     session.reset().await;
     let _ = tokio::time::timeout(LAST_REPLIES, session.writer.flushed()).await;
     session.writer.close();
     let _ = drain.await;
     session.shared.export.end_session(session.id);
     result
+}
+
+/// Runs a session's reader on a thread of its own, for as long as the caller waits.
+async fn on_own_thread(session: Arc<Session>, stream: Arc<AsyncFd<OwnedFd>>) -> io::Result<()> {
+    /// Ends the reader, which may be waiting for the other end.
+    struct Hangup(Arc<AsyncFd<OwnedFd>>);
+    impl Drop for Hangup {
+        fn drop(&mut self) {
+            let _ = rustix::net::shutdown(self.0.get_ref(), rustix::net::Shutdown::Read);
+        }
+    }
+    let _hangup = Hangup(stream.clone());
+    let (ended, end) = tokio::sync::oneshot::channel();
+    let runtime = tokio::runtime::Handle::current();
+    std::thread::Builder::new()
+        .name(format!("session {}", session.id))
+        .spawn(move || {
+            let result = runtime.block_on(session.read_frames(Reader::new(stream)));
+            // Where nobody waits any more the result is of no interest.
+            let _ = ended.send(result);
+        })?;
+    end.await
+        .unwrap_or_else(|_| Err(io::Error::other("the session's thread panicked")))
 }
 
 impl Session {
@@ -232,7 +256,8 @@ impl Session {
                 let reply = session.carry_out(&request, payload);
                 entry.reply(|| session.writer.send(reply, room));
             }
-            drop((body, permit, turn));
+            buffers::give(body);
+            drop((permit, turn));
         });
     }
 

@@ -1,4 +1,4 @@
-//! Frames out of a stream.
+//! Frames out of a stream. Reading blocks the thread, which is the session's own.
 
 use std::{io, os::fd::OwnedFd, sync::Arc};
 
@@ -6,7 +6,7 @@ use rustix::io::Errno;
 use tokio::{io::unix::AsyncFd, sync::OwnedSemaphorePermit};
 
 use super::limits::Budget;
-use crate::wire::HEADER;
+use crate::wire::{HEADER, buffers};
 
 /// Bytes read from the stream at once; larger frames get room of their own.
 const BUFFER: usize = 128 << 10;
@@ -65,7 +65,7 @@ impl Reader {
     /// Where the stream fails, ends within a frame, or holds what cannot be a frame.
     pub async fn next(&mut self, limit: u32, budget: &Budget) -> io::Result<Option<Frame<'_>>> {
         while self.buffered().len() < HEADER {
-            if !self.fill().await? {
+            if !self.fill()? {
                 return match self.buffered().len() {
                     0 => Ok(None),
                     _ => Err(io::Error::new(
@@ -82,13 +82,13 @@ impl Reader {
         }
         if size > limit {
             let tag = u16::from_le_bytes([self.buffered()[5], self.buffered()[6]]);
-            self.skip(size as usize).await?;
+            self.skip(size as usize)?;
             return Ok(Some(Frame::TooLong { tag, size }));
         }
         let size = size as usize;
         if size <= BUFFER / 2 {
             while self.buffered().len() < size {
-                self.fill_on().await?;
+                self.fill_on()?;
             }
             self.start += size;
             return Ok(Some(Frame::Small(
@@ -96,31 +96,30 @@ impl Reader {
             )));
         }
         let permit = budget.bytes(size as u32).await;
-        let mut frame = Vec::with_capacity(size);
+        let mut frame = buffers::take(size);
         let here = self.buffered().len().min(size);
         frame.extend_from_slice(&self.buffered()[..here]);
         self.start += here;
         while frame.len() < size {
             let missing = size - frame.len();
-            let mut ready = self.stream.readable().await?;
-            let read = ready.try_io(|stream| {
-                let (read, _) =
-                    rustix::io::read(stream.get_ref(), &mut frame.spare_capacity_mut()[..missing])?;
-                Ok(read.len())
-            });
-            match read {
-                Err(_) => {}
-                Ok(Ok(0)) => return Err(within()),
-                // SAFETY: read has written so many bytes to the vector's spare room, from its start.
-                Ok(Ok(count)) => unsafe { frame.set_len(frame.len() + count) },
-                Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-                Ok(Err(error)) => return Err(error),
+            match rustix::io::read(
+                self.stream.get_ref(),
+                &mut frame.spare_capacity_mut()[..missing],
+            ) {
+                Ok(([], _)) => return Err(within()),
+                Ok((read, _)) => {
+                    let count = read.len();
+                    // SAFETY: read has written so many bytes to the vector's spare room, from its start.
+                    unsafe { frame.set_len(frame.len() + count) }
+                }
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
             }
         }
         Ok(Some(Frame::Large { frame, permit }))
     }
 
-    async fn skip(&mut self, mut bytes: usize) -> io::Result<()> {
+    fn skip(&mut self, mut bytes: usize) -> io::Result<()> {
         loop {
             let here = self.buffered().len().min(bytes);
             self.start += here;
@@ -128,20 +127,16 @@ impl Reader {
             if bytes == 0 {
                 return Ok(());
             }
-            self.fill_on().await?;
+            self.fill_on()?;
         }
     }
 
-    async fn fill_on(&mut self) -> io::Result<()> {
-        if self.fill().await? {
-            Ok(())
-        } else {
-            Err(within())
-        }
+    fn fill_on(&mut self) -> io::Result<()> {
+        if self.fill()? { Ok(()) } else { Err(within()) }
     }
 
     /// Reads what there is; `false` at the end of the stream.
-    async fn fill(&mut self) -> io::Result<bool> {
+    fn fill(&mut self) -> io::Result<bool> {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
         } else if self.start > BUFFER / 2 {
@@ -149,27 +144,14 @@ impl Reader {
             (self.start, self.end) = (0, self.end - self.start);
         }
         loop {
-            // Most often the bytes are here by now; the reactor is asked only when they are not.
-            let count = match rustix::io::read(self.stream.get_ref(), &mut self.buffer[self.end..])
-            {
-                Ok(count) => count,
-                Err(Errno::INTR) => continue,
-                Err(Errno::AGAIN) => {
-                    let mut ready = self.stream.readable().await?;
-                    let end = self.end;
-                    let read = ready.try_io(|stream| {
-                        Ok(rustix::io::read(stream.get_ref(), &mut self.buffer[end..])?)
-                    });
-                    match read {
-                        Err(_) => continue,
-                        Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => continue,
-                        Ok(result) => result?,
-                    }
+            match rustix::io::read(self.stream.get_ref(), &mut self.buffer[self.end..]) {
+                Ok(count) => {
+                    self.end += count;
+                    return Ok(count > 0);
                 }
+                Err(Errno::INTR) => {}
                 Err(errno) => return Err(errno.into()),
-            };
-            self.end += count;
-            return Ok(count > 0);
+            }
         }
     }
 }

@@ -11,10 +11,14 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use rustix::io::Errno;
+use rustix::{
+    io::Errno,
+    net::{SendAncillaryBuffer, SendFlags, sendmsg},
+};
 use tokio::{io::unix::AsyncFd, sync::Notify};
 
 use super::limits::Room;
+use crate::wire::buffers;
 
 /// Replies held back at most, and written in one system call.
 const BATCH: usize = 64;
@@ -54,7 +58,8 @@ impl Queue {
                     reply
                 }));
             }
-            match rustix::io::writev(stream, &slices) {
+            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+            match sendmsg(stream, &slices, &mut SendAncillaryBuffer::default(), flags) {
                 Ok(count) => self.advance(count),
                 Err(Errno::INTR) => {}
                 Err(errno) => return Err(errno),
@@ -71,7 +76,9 @@ impl Queue {
                 break;
             }
             left -= reply.len();
-            self.replies.pop_front();
+            if let Some((reply, _)) = self.replies.pop_front() {
+                buffers::give(reply);
+            }
         }
         self.written = left;
     }

@@ -3,6 +3,7 @@
 //! The message types and their encoding are rs9p's. What is ours is what it cannot do: reject a frame before
 //! anything is allocated for it, carry names that are not UTF-8, and leave payloads where they are.
 
+pub(crate) mod buffers;
 mod codec;
 mod layout;
 mod name;
