@@ -8,4 +8,5 @@ pub mod explain;
 pub mod machine;
 pub mod ops;
 pub mod runner;
+pub mod strace;
 pub mod tools;

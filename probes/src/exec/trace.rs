@@ -13,9 +13,10 @@ use server9p::stack::StackError;
 use super::Request;
 use crate::{
     runner::side::Side,
+    strace::{self, Calls, failing},
     tools::{
         calls::{FailedCall, distinct},
-        find, strace,
+        find,
     },
 };
 
@@ -37,7 +38,7 @@ pub fn failed_calls(
     let Some(on_volume) = traced(volume, request)? else {
         return Ok(None);
     };
-    let calls = distinct(strace::only_on_volume(on_volume, &natively), KEPT);
+    let calls = distinct(failing::only_on_volume(on_volume, &natively), KEPT);
     Ok(Some(calls.iter().map(FailedCall::to_string).collect()))
 }
 
@@ -65,7 +66,7 @@ fn run(command: &[OsString]) -> Option<Vec<FailedCall>> {
         .tempdir()
         .ok()?;
     let trace = scratch.path().join("trace");
-    let words = strace::command(&trace);
+    let words = strace::command(&trace, Calls::Failing);
     let (program, arguments) = words.split_first()?;
     let (traced, rest) = command.split_first()?;
     let status = Command::new(program)
@@ -79,5 +80,5 @@ fn run(command: &[OsString]) -> Option<Vec<FailedCall>> {
         .status();
     status.ok()?;
     let text = String::from_utf8_lossy(&fs::read(trace).ok()?).into_owned();
-    Some(strace::parse(&text, Path::new(&dir)))
+    Some(failing::parse(&text, Path::new(&dir)))
 }

@@ -27,8 +27,9 @@ use super::{
     find, pace, parse,
     recipe::{Case, Place, Recipe, Remedy, Variant},
     script::{self, Job, Ran},
-    service, strace,
+    service,
 };
+use crate::strace::{self, Calls, failing};
 
 /// How many failing calls an observation keeps.
 const KEPT_CALLS: usize = 60;
@@ -238,7 +239,10 @@ impl Run<'_> {
             scratch: scratch.path(),
             homes: &homes,
             env,
-            under: trace.as_deref().map(strace::command).unwrap_or_default(),
+            under: trace
+                .as_deref()
+                .map(|trace| strace::command(trace, Calls::Failing))
+                .unwrap_or_default(),
             limit,
             before_the_end: &|| service::stop_all(self.recipe, scratch.path()),
         })?;
@@ -367,7 +371,7 @@ impl Run<'_> {
             let done = self.script(dir, limit, Some("trace"))?;
             Ok((
                 self.judge(&done.ran, &done.scratch, dir),
-                strace::parse(&done.trace, dir),
+                failing::parse(&done.trace, dir),
             ))
         };
         let both = tempfile::Builder::new()
@@ -376,7 +380,7 @@ impl Run<'_> {
             .and_then(|native| {
                 let (again, volume) = traced(&self.dir.join("probe9p-traced"))?;
                 let (_, native) = traced(&native.path().join("probe9p-traced"))?;
-                Ok((again, strace::only_on_volume(volume, &native)))
+                Ok((again, failing::only_on_volume(volume, &native)))
             });
         match both {
             Ok((again, calls)) => {

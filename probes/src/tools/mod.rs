@@ -3,7 +3,7 @@
 //! [`recipe`] is the format, [`parse`] reads it strictly, this module has the recipes that come with probe9p and
 //! turns what a user names into [`PlannedCase`]s. [`child`] runs one case in a process of its own, by [`script`], with
 //! the programs beside it ([`service`]), and measures what its time is compared with ([`pace`]);
-//! [`calls`] and [`strace`] gather the failing system calls; [`sqlite`] is the one program that is built in.
+//! [`calls`] are failing system calls, recorded by the program or by [`crate::strace`]; [`sqlite`] is the one program that is built in.
 
 pub mod calls;
 mod child;
@@ -14,7 +14,6 @@ pub mod recipe;
 mod script;
 mod service;
 mod sqlite;
-pub mod strace;
 
 use std::{
     ffi::{OsStr, OsString},
