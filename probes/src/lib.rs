@@ -5,6 +5,7 @@ pub mod case;
 pub mod catalogue;
 pub mod exec;
 pub mod explain;
+pub mod fuzz;
 pub mod machine;
 pub mod ops;
 pub mod runner;

@@ -10,6 +10,8 @@ fn main() -> ExitCode {
         .or_else(|| probes::ops::dispatch(&args))
         .or_else(|| probes::tools::dispatch(&args))
         .or_else(|| probes::bench::dispatch(&args))
-        .or_else(|| probes::exec::dispatch(&args));
+        .or_else(|| probes::exec::dispatch(&args))
+        .or_else(|| probes::explain::dispatch(&args))
+        .or_else(|| probes::fuzz::dispatch(&args));
     child.unwrap_or_else(cli::main)
 }

@@ -19,7 +19,7 @@ use server9p::stack::StackError;
 pub enum Exit {
     /// What was asked for was done, whatever the verdicts are.
     Completed = 0,
-    /// A verdict named by `--fail-on` occurred.
+    /// A verdict named by `--fail-on` occurred, or `fuzz` found stacks that part.
     VerdictCrossed = 1,
     /// The command line asks for something that does not exist or cannot be.
     Usage = 2,
@@ -39,7 +39,7 @@ impl Exit {
         (Exit::Completed, "done, whatever the verdicts are"),
         (
             Exit::VerdictCrossed,
-            "a verdict named by --fail-on occurred",
+            "a verdict named by --fail-on occurred, or fuzz found stacks that part",
         ),
         (
             Exit::Usage,

@@ -11,7 +11,7 @@ use probes::{
     runner::{
         cancel::Cancel,
         clock,
-        engine::{Ending, Options},
+        engine::{Ending, Options, Retrace},
         stack_name::StackName,
         volume::{Volume, Wanted},
         whole,
@@ -168,6 +168,7 @@ impl FidelityOf {
             repeat: 1,
             timeout_scale: self.timeout_scale * wanted.slowness(),
             explain: false,
+            retrace: Retrace::Never,
         }
     }
 }

@@ -9,7 +9,9 @@ mod diff;
 mod doctor;
 mod exec;
 mod exit;
+mod explain;
 mod fidelity;
+mod fuzz;
 mod interrupt;
 mod keep;
 mod list;
@@ -54,12 +56,16 @@ enum Command {
     Bench(Box<bench::Bench>),
     /// Run any command natively and on a volume, and compare
     Exec(Box<exec::Exec>),
+    /// Say why one case fails: the first calls that fail or differ on the volume alone, the 9P messages, the cause
+    Explain(Box<explain::Explain>),
     /// Say how nearly stacks behave as a reference: the share of cases with the same verdict and errno
     Fidelity(Box<fidelity::FidelityOf>),
     /// Say what changed between two runs, regressions first
     Diff(diff::DiffOf),
     /// Join the reports of a run that was made in parts
     Merge(merge::Merge),
+    /// Apply the same sequences of file operations to several stacks, and show where two part
+    Fuzz(Box<fuzz::Fuzz>),
     /// List what can be run
     List(list::List),
     /// Serve a directory over 9P2000.L until SIGINT or SIGTERM
@@ -78,9 +84,11 @@ impl Command {
             Command::Run(run) => run.run(),
             Command::Bench(bench) => bench.run(),
             Command::Exec(exec) => exec.run(),
+            Command::Explain(explain) => explain.run(),
             Command::Fidelity(fidelity) => fidelity.run(),
             Command::Diff(diff) => diff.run(),
             Command::Merge(merge) => merge.run(),
+            Command::Fuzz(fuzz) => fuzz.run(),
             Command::List(list) => list.run(),
             Command::Serve(serve) => serve.run(),
             Command::Mount(mount) => mount.run(),

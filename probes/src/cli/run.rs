@@ -6,7 +6,7 @@ use clap::Args;
 use probes::runner::{
     cancel::Cancel,
     clock,
-    engine::{Ending, Options},
+    engine::{Ending, Options, Retrace},
     partition::Partition,
     volume::Wanted,
     whole,
@@ -17,6 +17,9 @@ use super::{
     Exit, Failure, Outcome, interrupt::Interrupt, select_args::SelectArgs, sinks::Sinks,
     threshold::ThresholdArgs, values::scale, volume_args::VolumeArgs,
 };
+
+/// How many cases of no known cause run under strace without being asked: three more runs each.
+const RETRACED: usize = 5;
 
 /// Options of `probe9p run`.
 #[derive(Debug, Args)]
@@ -46,7 +49,9 @@ pub struct Run {
     /// Run only this part of what was selected: hash:PART/PARTS, such as hash:1/4; `probe9p merge` joins the parts
     #[arg(long, value_name = "HASH:PART/PARTS", value_parser = Partition::from_str, help_heading = "What runs")]
     partition: Option<Partition>,
-    /// Look for causes and try remedies (the default)
+    /// Run each case that does not work once more under strace, natively and on the volume, and add where the two
+    /// part to its cause. Causes are looked for and remedies tried without this too, and cases of no known cause are
+    /// run under strace, at most five of them; `probe9p explain CASE` shows the 9P messages as well
     #[arg(long, overrides_with = "no_explain", help_heading = "How it runs")]
     explain: bool,
     /// Look for no causes and try no remedies
@@ -141,6 +146,11 @@ impl Run {
             repeat: self.repeat,
             timeout_scale: self.timeout_scale * self.volume.wanted().slowness(),
             explain: !self.no_explain,
+            retrace: match (self.explain, self.no_explain) {
+                (_, true) => Retrace::Never,
+                (true, _) => Retrace::All,
+                _ => Retrace::Unmatched(RETRACED),
+            },
         }
     }
 

@@ -50,6 +50,7 @@ impl VolumeArgs {
             run_as: self.run_as.map(RunAs::pair),
             qemu: self.qemu.clone(),
             path: None,
+            trace: None,
             keep: false,
         }
     }

@@ -3,18 +3,40 @@
 //! [`catalogue`] reads `probes/causes.toml`: what breaks on 9p volumes, by which mechanism, at whose fault, and by
 //! what it is recognised. [`evidence`] gathers what a result shows, and [`rule`] says whether that is what a cause
 //! is recognised by. What no cause explains is printed whole: it is a new cause to add.
+//!
+//! Where a result alone says too little, [`rerun`] runs the case once more on each side under strace,
+//! [`crate::strace::align`] finds where the two part, [`messages`] has what the server got meanwhile, and
+//! [`explanation`] puts all of it together, which [`text`] writes for a reader.
 
 pub mod catalogue;
 mod evidence;
+pub mod explanation;
+pub mod messages;
+pub mod rerun;
 mod rule;
+mod text;
+
+use std::{ffi::OsString, process::ExitCode, time::Duration};
 
 use results::{CaseResult, Cause, Verdict};
 
 pub use catalogue::{CatalogueError, Entry, Fault, catalogue};
 use evidence::Evidence;
+use explanation::Traces;
+
+use crate::{case::PlannedCase, runner::side::Side};
 
 /// The id of a cause that is not in the catalogue.
 pub const UNMATCHED: &str = "unmatched";
+
+/// How many places where traces part a result keeps.
+const KEPT_DIFFERENCES: usize = 12;
+
+/// Does what `args` ask for when that is a child of this module.
+pub fn dispatch(args: &[OsString]) -> Option<ExitCode> {
+    let (name, rest) = args.split_first()?;
+    (name == rerun::ARGUMENT).then(|| rerun::main(rest))
+}
 
 /// Why a case does not work, by the first entry of the catalogue whose evidence is there.
 ///
@@ -38,6 +60,29 @@ pub fn diagnose(result: &CaseResult) -> Option<Cause> {
         summary: "No known cause fits this evidence, which is given whole.".to_owned(),
         evidence: evidence.whole(),
     }))
+}
+
+/// Why a case does not work, by what it does under strace as well: where the traces part is added to the evidence.
+/// Nothing when that cannot be had; a case that hangs or kills its volume is not run again.
+pub fn retraced(
+    native: &Side,
+    volume: &Side,
+    case: &PlannedCase,
+    limit: Duration,
+    result: &CaseResult,
+) -> Option<Cause> {
+    if matches!(result.verdict, Verdict::Hangs | Verdict::Crashes) {
+        return None;
+    }
+    let traces = Traces::take(native, volume, &case.id, &case.child_args, limit).ok()?;
+    let differences = traces.differences()?;
+    let mut cause = explanation::cause(result, &differences)?;
+    for line in explanation::lines(&differences).take(KEPT_DIFFERENCES) {
+        if !cause.evidence.contains(&line) {
+            cause.evidence.push(line);
+        }
+    }
+    Some(cause)
 }
 
 /// The first cause of the catalogue that the evidence shows.

@@ -31,13 +31,26 @@ pub struct Options {
     pub timeout_scale: f64,
     /// Whether causes are looked for and remedies tried.
     pub explain: bool,
+    /// Which cases run once more under strace, for their causes.
+    pub retrace: Retrace,
+}
+
+/// Which cases that do not work run once more on both sides under strace: that takes three more runs of each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retrace {
+    /// None.
+    Never,
+    /// Those whose own run shows no known cause, at most so many of them.
+    Unmatched(usize),
+    /// Each that does not work.
+    All,
 }
 
 /// Brings up a volume like the one under test but with another cache mode, for the remedies that say so.
 pub type OtherVolume<'a> = dyn Fn(Cache) -> Result<Side, StackError> + Sync + 'a;
 
 /// What finds the cause of a case that does not work.
-pub type Diagnose = fn(&CaseResult) -> Option<Cause>;
+pub type Diagnose<'a> = dyn Fn(&PlannedCase, &CaseResult) -> Option<Cause> + Sync + 'a;
 
 /// How a run ended.
 #[derive(Debug, Clone)]
@@ -57,7 +70,7 @@ pub struct Engine<'a> {
     other: &'a OtherVolume<'a>,
     others: Mutex<HashMap<Cache, Result<Arc<Side>, StackError>>>,
     options: Options,
-    diagnose: Diagnose,
+    diagnose: &'a Diagnose<'a>,
     cancel: &'a Cancel,
 }
 
@@ -85,7 +98,7 @@ impl<'a> Engine<'a> {
         volume: &'a Side,
         other: &'a OtherVolume<'a>,
         options: Options,
-        diagnose: Diagnose,
+        diagnose: &'a Diagnose<'a>,
         cancel: &'a Cancel,
     ) -> Self {
         let others = Mutex::default();
@@ -228,7 +241,7 @@ impl<'a> Engine<'a> {
             runs: times,
         };
         if self.options.explain {
-            result.cause = (self.diagnose)(&result);
+            result.cause = (self.diagnose)(case, &result);
         }
         Ok(result)
     }

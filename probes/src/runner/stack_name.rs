@@ -30,6 +30,7 @@ impl StackName {
             run_as: None,
             qemu: None,
             path: None,
+            trace: None,
             keep: false,
         }
     }

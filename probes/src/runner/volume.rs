@@ -99,6 +99,8 @@ pub struct Wanted {
     pub qemu: Option<PathBuf>,
     /// A directory that is mounted already, instead of all this.
     pub path: Option<PathBuf>,
+    /// Where the server writes what it is asked, if it can.
+    pub trace: Option<PathBuf>,
     /// Whether the directories of the cases stay when the volume is gone.
     pub keep: bool,
 }
@@ -174,7 +176,12 @@ impl Wanted {
                 dir.display()
             )));
         }
-        Ok(self.mount(cache)?.volume_side())
+        // The trace is of the volume under test.
+        let wanted = Wanted {
+            trace: None,
+            ..self.clone()
+        };
+        Ok(wanted.mount(cache)?.volume_side())
     }
 
     /// Mounts a fresh volume.
@@ -183,6 +190,7 @@ impl Wanted {
             cache,
             series: self.series.unwrap_or(Series::of(self.profile)),
             run_as: self.run_as,
+            trace: self.trace.clone(),
             ..VolumeOptions::new(self.profile)
         };
         let world = VolumeWorld::new(&options, self.server.source(), self.mounts()?)?;

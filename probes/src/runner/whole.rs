@@ -1,13 +1,16 @@
 //! A list of cases on a volume that is up, from the first event to the last result.
 
-use std::time::SystemTime;
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::SystemTime,
+};
 
-use results::{Event, RunStarted, SCHEMA_VERSION};
+use results::{CaseResult, Event, RunStarted, SCHEMA_VERSION};
 
 use super::{
     cancel::Cancel,
     clock,
-    engine::{Ending, Engine, Options},
+    engine::{Ending, Engine, Options, Retrace},
     host,
     volume::{Volume, Wanted},
 };
@@ -36,13 +39,23 @@ pub fn run(
         part: None,
     })));
     let other = |cache| wanted.other_cache(cache);
-    Engine::new(
-        &up.native,
-        &up.volume,
-        &other,
-        options,
-        explain::diagnose,
-        cancel,
-    )
-    .run(cases, emit)
+    let scale = options.timeout_scale;
+    let retrace = options.retrace;
+    let unmatched = AtomicUsize::new(0);
+    let diagnose = |case: &PlannedCase, result: &CaseResult| {
+        let cause = explain::diagnose(result)?;
+        let wanted = match retrace {
+            Retrace::Never => false,
+            Retrace::All => true,
+            Retrace::Unmatched(most) => {
+                cause.id == explain::UNMATCHED && unmatched.fetch_add(1, Ordering::Relaxed) < most
+            }
+        };
+        if !wanted || cancel.asked() {
+            return Some(cause);
+        }
+        let limit = case.limit.mul_f64(scale);
+        explain::retraced(&up.native, &up.volume, case, limit, result).or(Some(cause))
+    };
+    Engine::new(&up.native, &up.volume, &other, options, &diagnose, cancel).run(cases, emit)
 }

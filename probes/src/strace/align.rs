@@ -36,7 +36,7 @@ pub struct Step {
     pub args: String,
     /// Name of the errno that it failed with.
     pub errno: Option<String>,
-    /// When it began and ended, in seconds by the clock of where it ran.
+    /// When it began and was over at the latest, in seconds by the clock of where it ran.
     pub when: Option<(f64, f64)>,
     /// What it is recognised by in the other trace.
     key: String,
@@ -45,7 +45,7 @@ pub struct Step {
 }
 
 /// What the volume did that the plain directory did not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// The call failed on the volume, and succeeded or failed otherwise natively, or was not made there.
@@ -73,11 +73,27 @@ pub struct Difference {
 pub fn steps(calls: &[Call], dir: &Path) -> Vec<Step> {
     let names = processes(calls);
     let name = |pid| names.get(&pid).cloned().unwrap_or_default();
+    let ends = ends(calls);
     calls
         .iter()
-        .filter(|call| normal::concerns(call, dir) && !is_about_the_program_itself(call))
-        .map(|call| step(call, dir, name(call.pid)))
+        .zip(ends)
+        .filter(|(call, _)| normal::concerns(call, dir) && !is_about_the_program_itself(call))
+        .map(|(call, end)| step(call, end, dir, name(call.pid)))
         .collect()
+}
+
+/// When each call was over at the latest: when the next of its process began. What strace says that a call took does
+/// not count from the time that it says it began at, but from when it had looked at the arguments.
+fn ends(calls: &[Call]) -> Vec<f64> {
+    let mut next: HashMap<u32, f64> = HashMap::new();
+    let mut ends: Vec<f64> = Vec::with_capacity(calls.len());
+    for call in calls.iter().rev() {
+        let begun = call.begun.unwrap_or_default();
+        let taken = begun + 2.0 * call.spent.unwrap_or_default();
+        ends.push(next.insert(call.pid, begun).unwrap_or(taken));
+    }
+    ends.reverse();
+    ends
 }
 
 /// Starting, and looking at oneself through /proc: of no interest, and different where the program is reached
@@ -86,8 +102,9 @@ fn is_about_the_program_itself(call: &Call) -> bool {
     call.name == "execve" && matches!(&call.end, End::Value(_))
 }
 
-fn step(call: &Call, dir: &Path, process: String) -> Step {
+fn step(call: &Call, end: f64, dir: &Path, process: String) -> Step {
     let args = normal::text(&call.args, dir);
+    let when = call.begun.map(|begun| (begun, end));
     let (end, errno) = match &call.end {
         End::Value(value) => (format!(" = {}", normal::text(value, dir)), None),
         End::Errno(errno) => (format!(" = {errno}"), Some(errno.clone())),
@@ -103,9 +120,6 @@ fn step(call: &Call, dir: &Path, process: String) -> Step {
         "getcwd" | "readlink" | "readlinkat" if errno.is_none() => String::new(),
         _ => end,
     };
-    let when = call
-        .begun
-        .map(|begun| (begun, begun + call.spent.unwrap_or(0.0)));
     Step {
         key: normal::without_unique_names(&format!("{} {}", call.name, files(&args))),
         same: normal::without_unique_names(&format!("{args}{end}")),
@@ -197,10 +211,11 @@ fn of_process(native: &[Step], volume: &[Step]) -> Vec<(f64, Difference)> {
         Some(Instant::now() + PATIENCE),
     );
     let mut found = Vec::new();
-    let mut now = volume
+    // A process that is not there on the volume was not started, which is a consequence of all that was before.
+    let first = volume
         .first()
-        .and_then(|s| s.when)
-        .map_or(0.0, |(begun, _)| begun);
+        .map(|step| step.when.map_or(0.0, |(begun, _)| begun));
+    let mut now = first.unwrap_or(f64::INFINITY);
     let mut add = |native: Option<&Step>, volume: Option<&Step>| {
         if let Some((begun, _)) = volume.and_then(|step| step.when) {
             now = begun;
@@ -254,10 +269,14 @@ fn compared(native: Option<&Step>, volume: Option<&Step>) -> Option<Kind> {
 
 /// Takes away what is different between two native runs as well: that is chance, and no evidence.
 pub fn without_chance(differences: Vec<Difference>, chance: &[Difference]) -> Vec<Difference> {
-    // A call that was made once more or less among others of its kind is chance as well.
     let key = |difference: &Difference| {
         let step = difference.volume.as_ref().or(difference.native.as_ref());
-        step.map(|step| (step.key.clone(), step.errno.clone()))
+        let kind = match difference.kind {
+            // Which run made the call once more is chance as well.
+            Kind::OnlyOnVolume => Kind::OnlyNatively,
+            kind => kind,
+        };
+        step.map(|step| (kind, step.key.clone(), step.errno.clone()))
     };
     let usual: HashSet<_> = chance.iter().map(key).collect();
     differences

@@ -26,7 +26,7 @@ pub fn concerns(call: &Call, dir: &Path) -> bool {
         .is_some_and(|(_, name)| is_relative(name));
     let relative_name = is_relative(named) || socket;
     named.contains(&*dir)
-        || (relative_name && call.name != "execve")
+        || (relative_name && !matches!(&*call.name, "execve" | "getrandom"))
         || named.contains("<anon_inode:inotify>")
         || named.contains("<anon_inode:[fanotify]>")
         || named.contains("<anon_inode:[io_uring]>")

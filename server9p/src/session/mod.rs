@@ -373,7 +373,7 @@ impl Session {
 
     fn trace(&self, request: &Request, path: Option<String>, reply: &Reply, begun: Instant) {
         if let Some(trace) = &self.shared.trace {
-            trace.message(self.id, request, path, reply, begun.elapsed());
+            trace.message(self.id, request, path, reply, begun);
         }
     }
 }

@@ -5,10 +5,13 @@ use std::{
     io::{self, BufWriter, Write},
     path::Path,
     sync::Mutex,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use rs9p::{FCall, MsgType};
+use rs9p::{
+    FCall, MsgType,
+    fcall::{SetAttr, SetAttrMask, Time},
+};
 use rustix::io::Errno;
 use serde::Serialize;
 
@@ -79,8 +82,9 @@ impl Trace {
         request: &Request,
         path: Option<String>,
         reply: &Reply,
-        took: Duration,
+        begun: Instant,
     ) {
+        let took = begun.elapsed();
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
@@ -141,6 +145,37 @@ fn bytes(reply: &Reply) -> Option<u64> {
     }
 }
 
+/// What a Tsetattr asks for: the fields that are not, clients leave as they are.
+fn changes(valid: SetAttrMask, stat: &SetAttr) -> String {
+    let time = |time: &Time| format!("{}.{:09}", time.sec, time.nsec);
+    let fields = [
+        (SetAttrMask::MODE, format!("mode={:#o}", stat.mode)),
+        (SetAttrMask::UID, format!("uid={}", stat.uid)),
+        (SetAttrMask::GID, format!("gid={}", stat.gid)),
+        (SetAttrMask::SIZE, format!("size={}", stat.size)),
+        (
+            SetAttrMask::ATIME_SET,
+            format!("atime={}", time(&stat.atime)),
+        ),
+        (
+            SetAttrMask::MTIME_SET,
+            format!("mtime={}", time(&stat.mtime)),
+        ),
+        (SetAttrMask::ATIME, "atime=now".to_owned()),
+        (SetAttrMask::MTIME, "mtime=now".to_owned()),
+        (SetAttrMask::CTIME, "ctime=now".to_owned()),
+    ];
+    let told = |flag| match flag {
+        SetAttrMask::ATIME => !valid.contains(SetAttrMask::ATIME_SET),
+        SetAttrMask::MTIME => !valid.contains(SetAttrMask::MTIME_SET),
+        _ => true,
+    };
+    let fields = fields
+        .into_iter()
+        .filter(|(flag, _)| valid.contains(*flag) && told(*flag));
+    fields.map(|(_, text)| text).collect::<Vec<_>>().join(" ")
+}
+
 fn detail(request: &Request) -> Option<String> {
     Some(match &request.call {
         FCall::TVersion { msize, version } => format!("msize={msize} version={version}"),
@@ -180,12 +215,7 @@ fn detail(request: &Request) -> Option<String> {
                 request.payload.as_ref().map_or(0, |place| place.len())
             )
         }
-        FCall::TSetAttr { valid, stat, .. } => {
-            format!(
-                "valid={valid:?} mode={:#o} uid={} gid={} size={}",
-                stat.mode, stat.uid, stat.gid, stat.size
-            )
-        }
+        FCall::TSetAttr { valid, stat, .. } => changes(*valid, stat),
         FCall::TGetAttr { req_mask, .. } => format!("mask={:#x}", req_mask.bits()),
         FCall::TxAttrWalk { newfid, name, .. } => format!("newfid={newfid} name={name}"),
         FCall::TxAttrCreate {

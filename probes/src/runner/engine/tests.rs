@@ -95,6 +95,7 @@ impl Bench {
             repeat: 1,
             timeout_scale: 1.0,
             explain: true,
+            retrace: Retrace::Never,
         };
         Bench {
             native: Scripted::new(false),
@@ -124,7 +125,7 @@ impl Bench {
             &volume,
             &other,
             self.options.clone(),
-            |_| None,
+            &|_, _| None,
             &self.cancel,
         );
         let mut results = Vec::new();

@@ -50,6 +50,8 @@ pub struct Machine<'a> {
     pub agent: BorrowedFd<'a>,
     /// Where the volume is served.
     pub volume: Volume<'a>,
+    /// Where QEMU's own server writes what it is asked.
+    pub trace: Option<BorrowedFd<'a>>,
 }
 
 /// Who serves the volume.
@@ -94,6 +96,10 @@ impl Machine<'_> {
                 list.add("-virtfs", with(options, more));
             }
             Volume::Other(socket) => list.port("server", *socket, SERVER_PORT),
+        }
+        if let Some(trace) = self.trace {
+            list.add("-msg", "timestamp=on");
+            list.add("-trace", format!("v9fs_*,file={}", descriptor(trace)));
         }
         list.0
     }
@@ -173,6 +179,7 @@ mod tests {
                 export: Path::new("/a,b"),
                 read_only: false,
             },
+            trace: None,
         };
         let arguments = machine.arguments();
         let wanted = "local,id=mnt0,path=/a,,b,security_model=none,mount_tag=mnt0";

@@ -14,7 +14,7 @@ mod program;
 
 use std::{
     collections::BTreeMap,
-    fs::File,
+    fs::{self, File},
     io,
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd},
@@ -179,6 +179,10 @@ impl QemuClient {
                 (Some(connection), Some(served))
             }
         };
+        let trace = match (&place.source, &place.options.trace) {
+            (Source::Qemu, Some(path)) => Some(open_trace(path)?),
+            _ => None,
+        };
         let machine = Machine {
             accelerator,
             memory: MEMORY,
@@ -192,9 +196,11 @@ impl QemuClient {
                 },
                 Some(connection) => Volume::Other(connection.as_fd()),
             },
+            trace: trace.as_ref().map(AsFd::as_fd),
         };
         let mut keep: Vec<BorrowedFd> = vec![kernel.as_fd(), initramfs.as_fd(), guest_end.as_fd()];
         keep.extend(connection.as_ref().map(AsFd::as_fd));
+        keep.extend(trace.as_ref().map(AsFd::as_fd));
         let config = KeeperConfig {
             guard: Guard::for_this_user(),
             program: self.emulator.program.clone(),
@@ -249,6 +255,19 @@ fn mount(place: &Place) -> GuestMount {
         modules: Vec::new(),
         port,
     }
+}
+
+/// Makes the file for QEMU's trace, which QEMU opens again by its descriptor, as whichever user it runs as.
+fn open_trace(path: &Path) -> Result<File, StackError> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let made = File::create(path).and_then(|file| {
+        file.set_permissions(fs::Permissions::from_mode(0o666))?;
+        Ok(file)
+    });
+    made.map_err(|err| {
+        let path = path.display();
+        StackError::Unavailable(format!("the trace {path} cannot be written: {err}"))
+    })
 }
 
 /// Whether the user that QEMU will run as may open KVM's device.
