@@ -101,6 +101,43 @@ fn sqlite_tells_what_works_what_fails_and_what_helps() {
 }
 
 #[test]
+fn calls_that_fuse_decides_are_answered_as_v9fs_does() {
+    const NAME: &str = "calls_that_fuse_decides_are_answered_as_v9fs_does";
+    if !fuse(NAME) {
+        return;
+    }
+    let actions = fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail").unwrap_or_default();
+    if !actions.contains("user_notif") {
+        eprintln!("skipped: {NAME}: this kernel's seccomp cannot ask about calls");
+        return;
+    }
+    let place = Place::new();
+    let ran = place.run(&[
+        "run",
+        "--no-explain",
+        "--ops",
+        "mmap.shared_write,mmap.shared_read,io.poll,notify.create_delete,notify.many_watches,notify.modify",
+        "--format",
+        "json",
+    ]);
+    let report = ran.json();
+    let mapped = case(&report, "mmap.shared_write");
+    assert_eq!(mapped["volume"]["errno"], "EINVAL", "{mapped}");
+    // That epoll refuses files is what this case wants, and that a file open for reading is mapped what the other
+    // does; a watch on a file that is held open tells of changes, the others do not.
+    let works = ["mmap.shared_read", "io.poll", "notify.modify"];
+    let fails = ["notify.create_delete", "notify.many_watches"];
+    for (ids, verdict) in [(&works[..], "works"), (&fails[..], "fails")] {
+        for id in ids {
+            let case = case(&report, id);
+            assert_eq!(case["verdict"], verdict, "{case}");
+            assert_eq!(case["native"]["outcome"], "ok", "{case}");
+        }
+    }
+    assert_nothing_left(&place, &ran);
+}
+
+#[test]
 fn a_verdict_crosses_fail_on() {
     if !fuse("a_verdict_crosses_fail_on") {
         return;

@@ -67,6 +67,7 @@ impl VisibleMount {
         let (mut server, life) = Server::Own.start(&dir, options, options.run_as, server_end)?;
         let (ready, theirs) = pipe2(OFlag::O_CLOEXEC).map_err(|error| failed(error.into()))?;
         let config = FuseConfig {
+            calls: None,
             socket: client_end.as_raw_fd(),
             ready: theirs.as_raw_fd(),
             mountpoint: mountpoint.clone(),

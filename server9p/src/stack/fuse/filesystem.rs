@@ -129,10 +129,10 @@ impl Filesystem for V9fs {
     }
 
     fn lookup(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let outcome = self
-            .0
-            .node(parent)
-            .and_then(|dir| self.0.lookup(&dir, name.as_bytes(), req.uid()));
+        let outcome = self.0.node(parent).and_then(|dir| {
+            self.0.leave_watched(&dir, name.as_bytes(), req.pid());
+            self.0.lookup(&dir, name.as_bytes(), req.uid())
+        });
         self.entry(outcome, reply);
     }
 

@@ -31,6 +31,10 @@ pub struct FuseConfig {
     pub socket: RawFd,
     /// Inherited descriptor of a pipe for one line.
     pub ready: RawFd,
+    /// Inherited descriptor of a unix socket, by which those whose calls are to be answered here put themselves
+    /// under supervision.
+    #[serde(default)]
+    pub calls: Option<RawFd>,
     /// Where to mount.
     pub mountpoint: PathBuf,
     /// The name to attach to.
@@ -76,6 +80,13 @@ fn run(config: FuseConfig) -> Result<(), FuseError> {
     let mut ready = File::from(inherited(config.ready)?);
     let mounted =
         inherited(config.socket).and_then(|socket| mount(socket, &config.mountpoint, &options));
+    if let (Some(number), Ok(mount)) = (config.calls, &mounted) {
+        let started = inherited(number)
+            .and_then(|from| mount.answer_calls(from).map_err(FuseError::Fuse));
+        if let Err(error) = started {
+            tracing::warn!(%error, "calls that FUSE decides have FUSE's results");
+        }
+    }
     let word = match &mounted {
         Ok(mount) => {
             let msize = mount.client().msize();

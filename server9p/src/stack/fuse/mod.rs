@@ -9,9 +9,11 @@
 //! [`dir`], [`xattr`] and [`lock`]. [`mount`] gets a /dev/fuse descriptor and mounts it; [`helper`] is the
 //! `@fuse` process.
 //!
+//! For the processes of a volume's world, [`calls`] answers what FUSE's side of the kernel would decide by itself, and
+//! [`watched`] lets watches go as v9fs does.
+//!
 //! # Where FUSE cannot follow v9fs
 //!
-//! - A shared writable mapping with cache=none is ENODEV, on v9fs EINVAL: FUSE chooses the errno.
 //! - `statfs` gives FUSE's `f_type` and no `f_fsid`; on v9fs both are the server's.
 //! - `st_blksize` is rounded down to a power of two (507904 becomes 262144).
 //! - A file that the host replaces while the guest has it open is seen anew by the next path lookup; v9fs
@@ -20,13 +22,11 @@
 //!   mtime at each read and dropped when they changed; v9fs asks the server for the data each time.
 //! - `fstat` of a directory, and the permissions of one on the way to a file, may be a kernel tick behind what the
 //!   host does.
-//! - Every file can be given to epoll; v9fs's cannot (EPERM).
 //! - An entry whose type the server does not tell in Rreaddir is listed by its qid's type.
-//! - A directory that a program watches with inotify stays one inode, and the program gets events; with
-//!   cache=none v9fs makes a new inode at the next lookup, and the watch stays on the old one.
 //! - The permissions of a removed directory or file, as for `..` or `access` by /proc/self/fd, cannot be had
 //!   where `fstat` would fail; v9fs uses those of its inode.
 
+mod calls;
 mod convert;
 mod create;
 mod dir;
@@ -40,6 +40,7 @@ mod meta;
 mod mount;
 mod node;
 mod volume;
+mod watched;
 mod xattr;
 
 use std::{
@@ -51,6 +52,8 @@ use std::{
 
 use fuser::{Config, Session, SessionACL};
 use serde::{Deserialize, Serialize};
+
+pub use calls::supervise_this_process;
 
 use super::{Cache, Series};
 use crate::client::{Client, ClientError, DEFAULT_MSIZE};
@@ -179,7 +182,7 @@ pub fn mount(
     }
     let mountpoint = mount::check_mountpoint(mountpoint)?;
     let client = Client::connect(stream, options.msize)?;
-    let volume = Arc::new(Volume::attach(client, options)?);
+    let volume = Arc::new(Volume::attach(client, &mountpoint, options)?);
     let device = mount::mount(&mountpoint, options, volume.io_pages_bytes())?;
     let acl = if options.allow_other {
         SessionACL::All
@@ -210,6 +213,15 @@ impl FuseMount {
     /// The 9P session below.
     pub fn client(&self) -> &Client {
         self.volume.client()
+    }
+
+    /// Answers, until this process ends, the calls of which FUSE gives it no say, of the process that puts itself
+    /// under supervision by the other end of `from` ([`supervise_this_process`]).
+    ///
+    /// # Errors
+    /// The system's, when it has no thread left.
+    pub fn answer_calls(&self, from: OwnedFd) -> std::io::Result<()> {
+        calls::start(Arc::clone(&self.volume), from)
     }
 
     /// What ends the mount from another thread.

@@ -14,6 +14,7 @@ use fuser::{FileAttr, FileType};
 use super::{
     convert::{file_attr, file_type, qid_to_ino},
     file::Handle,
+    watched::Watched,
 };
 use crate::client::{Attr, Fid};
 
@@ -54,6 +55,8 @@ pub(super) struct NodeState {
     pub open: Vec<(u32, Weak<Handle>)>,
     /// What the server last said of it, with the size kept up by our own writes.
     pub attr: Attr,
+    /// Whether somebody watches it.
+    pub watched: Watched,
 }
 
 impl Node {
@@ -133,6 +136,7 @@ impl Nodes {
                 fids: Vec::new(),
                 open: Vec::new(),
                 attr: root_attr,
+                watched: Watched::No,
             }),
         });
         Nodes(Mutex::new(Table {
@@ -211,6 +215,7 @@ impl Nodes {
                 fids: vec![(uid, fid)],
                 open: Vec::new(),
                 attr,
+                watched: Watched::No,
             }),
         });
         table
@@ -261,6 +266,20 @@ impl Nodes {
         drop(table);
         // Its fids are clunked here, outside the lock.
         drop(gone);
+    }
+
+    /// The node that `name` in `parent` is, as far as is known.
+    pub fn named(&self, parent: &Node, name: &[u8]) -> Option<Arc<Node>> {
+        let table = self.table();
+        let id = table.names.get(&parent.id)?.get(name)?;
+        Some(Arc::clone(&table.by_id.get(id)?.node))
+    }
+
+    /// The dentry of `name` in `parent` is dropped: the next lookup makes a new one.
+    pub fn drop_name(&self, parent: u64, name: &[u8]) {
+        if let Some(node) = self.table().take_name(parent, name) {
+            node.state().hashed = false;
+        }
     }
 
     /// A node got a fid without a lookup.

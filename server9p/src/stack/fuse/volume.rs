@@ -2,9 +2,10 @@
 
 use std::{
     collections::HashMap,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -33,7 +34,10 @@ pub(super) struct Volume {
     pub series: Series,
     pub cache: Cache,
     pub aname: String,
+    mountpoint: PathBuf,
     pub nodes: Nodes,
+    /// How often a watch was asked for.
+    pub watches: AtomicUsize,
     pub invalidator: Invalidator,
     pub locks: Locks,
     pub ids: Ids,
@@ -52,7 +56,11 @@ pub(super) struct Volume {
 
 impl Volume {
     /// Attaches, as `v9fs_session_init` and `v9fs_mount` do.
-    pub fn attach(client: Client, options: &FuseOptions) -> Result<Volume, FuseError> {
+    pub fn attach(
+        client: Client,
+        mountpoint: &Path,
+        options: &FuseOptions,
+    ) -> Result<Volume, FuseError> {
         let (fid, _) = client.attach(UNAME, options.aname.as_bytes(), wire::NONUNAME)?;
         let attr = client.getattr(&fid, GetattrMask::BASIC)?;
         Ok(Volume {
@@ -60,7 +68,9 @@ impl Volume {
             series: options.series,
             cache: options.cache,
             aname: options.aname.clone(),
+            mountpoint: mountpoint.to_owned(),
             nodes: Nodes::new(attr),
+            watches: AtomicUsize::new(0),
             invalidator: Invalidator::default(),
             locks: Locks::default(),
             ids: Ids::of_this_process(),
@@ -72,6 +82,11 @@ impl Volume {
             buffers: Mutex::default(),
             direct_mmap: false.into(),
         })
+    }
+
+    /// Where it is mounted, as this process sees it.
+    pub fn mountpoint(&self) -> &Path {
+        &self.mountpoint
     }
 
     /// The 9P session.

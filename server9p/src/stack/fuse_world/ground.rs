@@ -5,7 +5,7 @@ use std::{
     io::{self, Read},
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
-        unix::process::CommandExt,
+        unix::{net::UnixStream, process::CommandExt},
     },
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -26,7 +26,10 @@ use nix::{
 use serde::{Deserialize, Serialize};
 
 use crate::stack::{
-    Cache, Conditions, Mounted, Series, agent::Ground, fuse::MountBy, mounts, process,
+    Cache, Conditions, Mounted, Series,
+    agent::Ground,
+    fuse::{MountBy, supervise_this_process},
+    mounts, process,
 };
 
 /// How long the daemon may take to mount.
@@ -64,6 +67,8 @@ struct DaemonConfig {
     mount: FuseMount,
     /// Inherited descriptor of a pipe for one line, a [`Word`].
     ready: RawFd,
+    /// Inherited descriptor of a unix socket, where the agent puts itself under the daemon's supervision.
+    calls: Option<RawFd>,
 }
 
 /// What the daemon says once.
@@ -95,11 +100,14 @@ impl FuseGround {
         }
     }
 
-    fn start_daemon(&mut self) -> io::Result<OwnedFd> {
+    /// What comes back is where it says that the volume is mounted, and where it takes over supervision.
+    fn start_daemon(&mut self) -> io::Result<(OwnedFd, UnixStream)> {
         let (ready, theirs) = pipe2(OFlag::O_CLOEXEC)?;
+        let (calls, supervisor) = UnixStream::pair()?;
         let config = DaemonConfig {
             mount: self.mount.clone(),
             ready: theirs.as_raw_fd(),
+            calls: Some(supervisor.as_raw_fd()),
         };
         let mut command = Command::new("/proc/self/exe");
         command
@@ -111,7 +119,8 @@ impl FuseGround {
             .stdout(Stdio::null());
         // SAFETY: the descriptor was inherited for this process, and is closed only below.
         let socket = unsafe { BorrowedFd::borrow_raw(self.mount.socket) };
-        process::inherit(&mut command, &[socket, theirs.as_fd()], false);
+        let keep = [socket, theirs.as_fd(), supervisor.as_fd()];
+        process::inherit(&mut command, &keep, false);
         // SAFETY: one system call that is safe between fork and exec.
         unsafe { command.pre_exec(|| Ok(prctl::set_pdeathsig(Signal::SIGKILL)?)) };
         let child = command.spawn()?;
@@ -119,7 +128,7 @@ impl FuseGround {
         // The daemon's end must be the end of the connection, so no other copy may be left.
         // SAFETY: as above; nothing uses the descriptor from here on.
         unsafe { libc::close(self.mount.socket) };
-        Ok(ready)
+        Ok((ready, calls))
     }
 
     fn last_words() -> String {
@@ -132,20 +141,26 @@ impl FuseGround {
 
 impl Ground for FuseGround {
     fn up(&mut self) -> Result<Mounted, String> {
-        let ready = self
+        let (ready, calls) = self
             .start_daemon()
             .map_err(|err| format!("the FUSE daemon cannot be started: {err}"))?;
         let line = read_line(ready, PATIENCE)
             .map_err(|err| format!("the FUSE daemon did not mount the volume: {err}"))?;
         match serde_json::from_str(&line) {
-            Ok(Word::Mounted { options, msize }) => Ok(Mounted {
-                client: "fuse".into(),
-                kernel: self.mount.series.name().into(),
-                options,
-                msize: Some(msize),
-                conditions: self.conditions.clone(),
-                ..Mounted::default()
-            }),
+            Ok(Word::Mounted { options, msize }) => {
+                if let Err(error) = supervise_this_process(calls.as_fd()) {
+                    // Then the few calls that it is about have FUSE's own results.
+                    tracing::debug!(%error, "no supervision of system calls");
+                }
+                Ok(Mounted {
+                    client: "fuse".into(),
+                    kernel: self.mount.series.name().into(),
+                    options,
+                    msize: Some(msize),
+                    conditions: self.conditions.clone(),
+                    ..Mounted::default()
+                })
+            }
             Ok(Word::Failed { error }) => Err(error),
             Err(_) => Err(format!(
                 "the FUSE daemon ended before the volume was mounted{}",
