@@ -23,6 +23,27 @@ pub struct Fidelity {
     pub reference: ComparedRun,
     /// The candidates, in the order in which they were given.
     pub candidates: Vec<Agreement>,
+    /// The stacks that were to be candidates, and that this machine could not bring up.
+    #[serde(default)]
+    pub unavailable: Vec<Unavailable>,
+}
+
+/// A stack that could not be brought up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Unavailable {
+    /// Its name, `client/server/profile`.
+    pub stack: String,
+    /// Why not, and what would bring it.
+    pub reason: String,
+}
+
+/// How many cases were compared, and on how many verdict and errno are the reference's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Tally {
+    /// Cases that could be compared.
+    pub compared: usize,
+    /// Those of them that agree.
+    pub agreed: usize,
 }
 
 /// A run that takes part in a comparison.
@@ -48,6 +69,12 @@ pub struct Agreement {
     /// `agreed` divided by `compared`; absent when nothing could be compared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub share: Option<f64>,
+    /// The operation cases among them.
+    #[serde(default)]
+    pub operations: Tally,
+    /// The tool cases among them.
+    #[serde(default)]
+    pub tools: Tally,
     /// The cases on which the two disagree, in the order of the reference's report.
     #[serde(default)]
     pub disagreements: Vec<Disagreement>,
@@ -105,6 +132,7 @@ impl Fidelity {
             candidates: (candidates.iter())
                 .map(|candidate| Agreement::of(reference, candidate))
                 .collect(),
+            unavailable: Vec::new(),
         }
     }
 

@@ -29,5 +29,5 @@ pub use read::ReadError;
 pub use report::{OutOfOrder, ReportBuilder};
 pub use reporter::{Format, Look, Reporter};
 pub use schema::*;
-pub use schema_json::json_schema;
+pub use schema_json::{fidelity_json_schema, json_schema};
 pub use verdict::{FailOn, judge, representative, with_remedies};

@@ -13,11 +13,11 @@ use probes::{
         clock,
         engine::{Ending, Options, Retrace},
         stack_name::StackName,
-        volume::{Volume, Wanted},
+        volume::{Server, Volume, Wanted, stacks},
         whole,
     },
 };
-use results::{Event, Fidelity, Report, ReportBuilder, Reporter as _};
+use results::{Event, Fidelity, Report, ReportBuilder, Reporter as _, fidelity::Unavailable};
 use server9p::stack::Series;
 
 use super::{
@@ -45,20 +45,20 @@ pub struct FidelityOf {
         help_heading = "The stacks"
     )]
     reference: StackName,
-    /// The stacks to compare with it
+    /// The stacks to compare with it [default: our server of the reference's profile with every client that this
+    /// machine can run]
     #[arg(
         long,
         value_name = "STACK,…",
         value_delimiter = ',',
         num_args = 1..,
-        default_values = ["uml/server9p/golem", "fuse/server9p/golem"],
         help_heading = "The stacks"
     )]
     candidate: Vec<StackName>,
     /// Every stack's kernel: 5.10 or 6.1 [default: 5.10 under golem, else 6.1]
     #[arg(long, value_name = "SERIES", help_heading = "The stacks")]
     kernel: Option<Series>,
-    /// QEMU's program, when not the one on PATH
+    /// QEMU's program [default: the one on PATH; for the reference of profile qemu one of 9.2 or later]
     #[arg(long, value_name = "FILE", help_heading = "The stacks")]
     qemu: Option<PathBuf>,
     /// Run nothing: compare what runs wrote with --out or --jsonl, the reference's first. Make all of them with
@@ -93,18 +93,25 @@ impl FidelityOf {
     /// Makes or reads the reports, compares them, and writes what came of it.
     pub fn run(self) -> Outcome {
         let replaced = self.out.as_deref().map(try_out).transpose()?;
-        let (reports, outcome) = if self.from.is_empty() {
+        let Ran {
+            reports,
+            unavailable,
+            outcome,
+        } = if self.from.is_empty() {
             self.run_all()?
         } else {
             let read = |path| Report::read(path).map_err(|e| Failure::Usage(e.to_string()));
             let reports: Result<_, _> = self.from.iter().map(read).collect();
-            (reports?, Ok(Exit::Completed))
+            Ran::complete(reports?)
         };
         // Nothing to compare with: what ended it is all there is to say.
         let Some((reference, candidates)) = reports.split_first() else {
             return outcome;
         };
-        let fidelity = Fidelity::of(reference, candidates);
+        let fidelity = Fidelity {
+            unavailable,
+            ..Fidelity::of(reference, candidates)
+        };
         if let (Some(path), Some(replaced)) = (&self.out, replaced) {
             write_whole(path, &fidelity.to_json(), replaced)
                 .map_err(|error| cannot(path, &error))?;
@@ -117,39 +124,89 @@ impl FidelityOf {
     }
 
     /// The same cases on every stack, the reference first: the reports until one ended early, and what that comes to.
-    fn run_all(&self) -> Result<(Vec<Report>, Outcome), Failure> {
+    fn run_all(&self) -> Result<Ran, Failure> {
         let cases = self.select.clone().cases_or_all()?;
         let cancel = Arc::new(Cancel::default());
         let interrupt = Interrupt::watch(Arc::clone(&cancel))?;
-        let mut stacks = Vec::new();
-        for name in std::iter::once(&self.reference).chain(&self.candidate) {
-            let wanted = self.wanted(*name);
-            let up = (wanted.bring_up())
-                .map_err(|error| Failure::NoStack(format!("{name}: {error}")))?;
-            stacks.push((name, wanted, up));
-            if cancel.asked() {
-                return Ok((Vec::new(), Ok(Exit::Interrupted)));
-            }
-        }
-        let mut reports = Vec::new();
+        let mut ran = Ran::complete(Vec::new());
+        let Some(stacks) = self.bring_up(&cancel, &mut ran.unavailable)? else {
+            ran.outcome = Ok(Exit::Interrupted);
+            return Ok(ran);
+        };
         for (name, wanted, up) in stacks {
             eprintln!("probe9p: {} cases on {name}", cases.len());
             let options = self.options(&wanted);
             let (report, ending) = report((&wanted, &up), &cases, options, &cancel);
-            reports.extend(report);
+            ran.reports.extend(report);
             match ending {
                 Ending::Complete => {}
                 Ending::Lost(error) => {
-                    return Ok((reports, Err(Failure::NoStack(format!("{name}: {error}")))));
+                    ran.outcome = Err(Failure::NoStack(format!("{name}: {error}")));
+                    return Ok(ran);
                 }
                 Ending::Cancelled => {
                     let by = interrupt.signal().unwrap_or("a signal");
                     eprintln!("probe9p: stopped by {by}; what had its result was compared");
-                    return Ok((reports, Ok(Exit::Interrupted)));
+                    ran.outcome = Ok(Exit::Interrupted);
+                    return Ok(ran);
                 }
             }
         }
-        Ok((reports, Ok(Exit::Completed)))
+        Ok(ran)
+    }
+
+    /// Every stack, up, the reference first; none when that was cancelled. A candidate that nobody named may be
+    /// missing.
+    fn bring_up(
+        &self,
+        cancel: &Cancel,
+        unavailable: &mut Vec<Unavailable>,
+    ) -> Result<Option<Vec<Up>>, Failure> {
+        let named = !self.candidate.is_empty();
+        let candidates = match named {
+            true => self.candidate.clone(),
+            false => self.every_candidate(),
+        };
+        let mut stacks = Vec::new();
+        for name in std::iter::once(self.reference).chain(candidates) {
+            let wanted = self.wanted(name);
+            match wanted.bring_up() {
+                Ok(up) => stacks.push((name, wanted, up)),
+                Err(error) if named || name == self.reference => {
+                    return Err(Failure::NoStack(format!("{name}: {error}")));
+                }
+                Err(error) => {
+                    eprintln!("probe9p: without {name}: {error}");
+                    unavailable.push(Unavailable {
+                        stack: name.to_string(),
+                        reason: error.to_string(),
+                    });
+                }
+            }
+            if cancel.asked() {
+                return Ok(None);
+            }
+        }
+        match &stacks[..] {
+            [_] => Err(Failure::NoStack(
+                "this machine can run no candidate; `probe9p list stacks` says what each lacks"
+                    .into(),
+            )),
+            _ => Ok(Some(stacks)),
+        }
+    }
+
+    /// Our own server of the reference's profile, with each client that there is.
+    fn every_candidate(&self) -> Vec<StackName> {
+        let listed = stacks().into_iter().map(|stack| stack.name.parse());
+        listed
+            .filter_map(Result::ok)
+            .filter(|name: &StackName| {
+                name.server == Server::Server9p
+                    && name.profile == self.reference.profile
+                    && *name != self.reference
+            })
+            .collect()
     }
 
     fn wanted(&self, name: StackName) -> Wanted {
@@ -169,6 +226,27 @@ impl FidelityOf {
             timeout_scale: self.timeout_scale * wanted.slowness(),
             explain: false,
             retrace: Retrace::Never,
+        }
+    }
+}
+
+/// A stack that is up.
+type Up = (StackName, Wanted, Volume);
+
+/// What was run or read.
+struct Ran {
+    /// The reference's report first.
+    reports: Vec<Report>,
+    unavailable: Vec<Unavailable>,
+    outcome: Outcome,
+}
+
+impl Ran {
+    fn complete(reports: Vec<Report>) -> Ran {
+        Ran {
+            reports,
+            unavailable: Vec::new(),
+            outcome: Ok(Exit::Completed),
         }
     }
 }

@@ -216,10 +216,11 @@ impl Wanted {
             Client::Qemu => {
                 let series = self.series.unwrap_or(Series::of(self.profile));
                 let kernel = qemu::kernels::find(series)?;
-                Box::new(QemuClient::new(Emulator::new(
-                    self.qemu.as_deref(),
-                    kernel,
-                )?)?)
+                let emulator = match (&self.qemu, self.server) {
+                    (None, Server::Qemu) => Emulator::reference(self.profile, kernel),
+                    (program, _) => Emulator::new(program.as_deref(), kernel),
+                };
+                Box::new(QemuClient::new(emulator?)?)
             }
             Client::Kernel => {
                 return Err(StackError::Unavailable(
@@ -297,10 +298,13 @@ pub fn stacks() -> Vec<ListedStack> {
     let fuse = machine::fuse();
     let fuse = (fuse.state != State::Ready).then_some(fuse.detail);
     let says = |error: StackError| error.to_string();
-    let missing = |client, profile| match client {
+    let missing = |client, server, profile| match client {
         Client::Uml => kernels::preferred(profile).err().map(says),
         Client::Qemu => qemu::kernels::find(Series::of(profile))
-            .and_then(|kernel| Emulator::new(None, kernel))
+            .and_then(|kernel| match server {
+                Server::Qemu => Emulator::reference(profile, kernel),
+                _ => Emulator::new(None, kernel),
+            })
             .err()
             .map(says),
         _ => fuse.clone(),
@@ -308,14 +312,22 @@ pub fn stacks() -> Vec<ListedStack> {
     let listed = |client, server, profile, about| ListedStack {
         name: format!("{client}/{server}/{profile}"),
         about,
-        missing: missing(client, profile),
+        missing: missing(client, server, profile),
     };
-    let mut stacks = vec![listed(
-        Client::Qemu,
-        Server::Qemu,
-        Profile::Golem,
-        "the reference: QEMU's own server, the VM runtime's options, Linux 5.10",
-    )];
+    let mut stacks = vec![
+        listed(
+            Client::Qemu,
+            Server::Qemu,
+            Profile::Golem,
+            "the reference: QEMU's own server, the VM runtime's options, Linux 5.10",
+        ),
+        listed(
+            Client::Qemu,
+            Server::Qemu,
+            Profile::Qemu,
+            "the reference of profile qemu: the server of QEMU 10, Linux 6.1",
+        ),
+    ];
     for client in [Client::Fuse, Client::Uml, Client::Qemu] {
         for profile in Profile::ALL {
             let about = match profile {

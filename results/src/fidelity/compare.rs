@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Agreement, Apart, ComparedRun, Disagreement, Seen};
-use crate::{CaseResult, Outcome, Report, Verdict};
+use super::{Agreement, Apart, ComparedRun, Disagreement, Seen, Tally};
+use crate::{CaseKind, CaseResult, Outcome, Report, Verdict};
 
 impl Agreement {
     /// Compares one report with the reference's.
@@ -15,6 +15,8 @@ impl Agreement {
             compared: 0,
             agreed: 0,
             share: None,
+            operations: Tally::default(),
+            tools: Tally::default(),
             disagreements: Vec::new(),
             apart: Vec::new(),
         };
@@ -39,11 +41,21 @@ impl Agreement {
                 return;
             }
         };
-        self.compared += 1;
         let verdict_differs = reference.verdict != candidate.verdict;
         let errno_differs = reference.volume.errno != candidate.volume.errno;
-        if !verdict_differs && !errno_differs {
-            self.agreed += 1;
+        let agrees = !verdict_differs && !errno_differs;
+        let of_kind = match reference.kind {
+            CaseKind::Op => &mut self.operations,
+            CaseKind::Tool => &mut self.tools,
+        };
+        for (compared, agreed) in [
+            (&mut self.compared, &mut self.agreed),
+            (&mut of_kind.compared, &mut of_kind.agreed),
+        ] {
+            *compared += 1;
+            *agreed += usize::from(agrees);
+        }
+        if agrees {
             return;
         }
         self.disagreements.push(Disagreement {

@@ -19,6 +19,11 @@ impl Fidelity {
             text.push('\n');
             candidate(&mut text, &self.reference, agreement, width);
         }
+        for missing in &self.unavailable {
+            let line = format!("{} was not run: {}", missing.stack, missing.reason);
+            text.push('\n');
+            paragraph(&mut text, &clean(&line), "", width);
+        }
         text
     }
 }
@@ -48,10 +53,11 @@ fn candidate(text: &mut String, reference: &ComparedRun, agreement: &Agreement, 
     paragraph(text, &run(&agreement.candidate), "", width);
     let _ = writeln!(
         text,
-        "  {} agree: {} of {}; {} counted apart",
+        "  {} agree: {} of {}{}; {} counted apart",
         agreement.percent(),
         agreement.agreed,
         plural(agreement.compared, "case"),
+        by_kind(agreement),
         agreement.apart.len(),
     );
     let (ours, theirs) = (&reference.stack.kernel, &agreement.candidate.stack.kernel);
@@ -72,6 +78,20 @@ fn candidate(text: &mut String, reference: &ComparedRun, agreement: &Agreement, 
         let line = clean(&format!("{}: {}", apart.id, apart.reason));
         paragraph(text, &line, "    ", width);
     }
+}
+
+/// Both kinds' shares, when there are both.
+fn by_kind(agreement: &Agreement) -> String {
+    let Agreement {
+        operations, tools, ..
+    } = agreement;
+    if operations.compared == 0 || tools.compared == 0 {
+        return String::new();
+    }
+    format!(
+        " (operations {} of {}, tools {} of {})",
+        operations.agreed, operations.compared, tools.agreed, tools.compared
+    )
 }
 
 fn disagreement(text: &mut String, case: &Disagreement, names: &[String; 2], width: usize) {

@@ -40,11 +40,11 @@ impl Export {
             .flatten();
         let mut valid = GetAttrMask::BASIC;
         valid.set(GetAttrMask::GEN, generation.is_some());
-        let blksize = u64::from(round_to_blocks(msize, stat.st_blksize as u64));
+        let blksize = round_to_blocks(msize.max(self.blocks_for), stat.st_blksize as u64);
         let call = FCall::RGetAttr {
             valid,
             qid,
-            stat: attributes(&stat, blksize),
+            stat: attributes(&stat, blksize.into()),
         };
         Ok(Reply::Attributes {
             call,
@@ -161,7 +161,8 @@ impl Export {
             None => fstatfs(self.target(fid)?.open(OFlags::RDONLY)?)?,
         };
         let block = stat.f_bsize as u64;
-        let factor = (u64::from(msize - 24) / block.max(1)).max(1);
+        let room = u64::from(msize.max(self.blocks_for) - 24);
+        let factor = (room / block.max(1)).max(1);
         // SAFETY: an fsid is two numbers of four bytes, whatever the C type's names for them are.
         let [low, high] = unsafe { std::mem::transmute::<rustix::fs::Fsid, [u32; 2]>(stat.f_fsid) };
         let statfs = StatFs {

@@ -63,6 +63,8 @@ pub struct Export {
     root_stat: Stat,
     behaviour: Behaviour,
     read_only: bool,
+    /// See [`Export::blocks_for`].
+    blocks_for: u32,
     /// Held for writing while names change, so that a path that was looked up stays what it was.
     names: RwLock<()>,
     /// Devices other than the root's, in the order they were met: the place is part of their qids.
@@ -95,11 +97,21 @@ impl Export {
             root_stat,
             behaviour: Behaviour::of(profile),
             read_only,
+            blocks_for: 0,
             names: RwLock::new(()),
             devices: Mutex::default(),
             fids: Mutex::default(),
             locks: lock::Table::default(),
         })
+    }
+
+    /// Has `st_blksize` and `f_bsize` suit messages of `msize` bytes even where a session's are smaller. Programs
+    /// choose their buffers by these, so a volume that stands for one on another transport has that one's.
+    pub fn blocks_for(self, msize: u32) -> Export {
+        Export {
+            blocks_for: msize,
+            ..self
+        }
     }
 
     /// What this export's profile decided.

@@ -51,6 +51,7 @@ impl From<ServeArgs> for ServeOptions {
             run_as: args.run_as,
             read_only: args.read_only,
             trace: args.trace,
+            blocks_for: 0,
             limits: Limits {
                 fids: args.max_fids,
                 requests: args.max_requests,

@@ -51,6 +51,8 @@ pub struct ServeOptions {
     pub trace: Option<PathBuf>,
     /// Bounds on what clients can make the server hold.
     pub limits: Limits,
+    /// See [`Export::blocks_for`].
+    pub blocks_for: u32,
 }
 
 /// Why nothing can be served.
@@ -135,7 +137,8 @@ where
     }
     // Fids may hold a descriptor each; QEMU, which has to live within the soft limit, closes and reopens instead.
     let _ = raise_descriptor_limit();
-    let export = Export::open(&options.dir, options.profile, options.read_only)?;
+    let export = Export::open(&options.dir, options.profile, options.read_only)?
+        .blocks_for(options.blocks_for);
     let shared = Shared::new(export, options.limits.clone(), trace);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

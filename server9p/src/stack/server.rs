@@ -49,6 +49,8 @@ pub struct ServeConfig {
     pub read_only: bool,
     /// Where to write one JSON line a message; opened before the change of user.
     pub trace: Option<PathBuf>,
+    /// See [`crate::export::Export::blocks_for`].
+    pub blocks_for: u32,
 }
 
 impl ServeConfig {
@@ -70,6 +72,7 @@ impl ServeConfig {
             read_only: self.read_only,
             trace: self.trace,
             limits: Limits::default(),
+            blocks_for: self.blocks_for,
         };
         // SAFETY: the parent process passed both descriptors on, to this process alone.
         let [socket, life] = [self.socket, self.life].map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
@@ -153,6 +156,11 @@ fn start_own(
         run_as,
         read_only: options.read_only,
         trace: options.trace.clone(),
+        // Linux 5.10 has no transport of streams with messages of more than 64 KiB; the VM runtime's has.
+        blocks_for: match options.profile {
+            Profile::Golem | Profile::Qemu => options.msize,
+            Profile::Posix => 0,
+        },
     };
     let keep = [connection.as_fd(), theirs.as_fd()];
     let server = Helper::start("the 9P server", "@serve", &config, &keep)?;

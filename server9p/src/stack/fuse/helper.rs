@@ -81,8 +81,8 @@ fn run(config: FuseConfig) -> Result<(), FuseError> {
     let mounted =
         inherited(config.socket).and_then(|socket| mount(socket, &config.mountpoint, &options));
     if let (Some(number), Ok(mount)) = (config.calls, &mounted) {
-        let started = inherited(number)
-            .and_then(|from| mount.answer_calls(from).map_err(FuseError::Fuse));
+        let started =
+            inherited(number).and_then(|from| mount.answer_calls(from).map_err(FuseError::Fuse));
         if let Err(error) = started {
             tracing::warn!(%error, "calls that FUSE decides have FUSE's results");
         }

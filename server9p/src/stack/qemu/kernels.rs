@@ -67,20 +67,27 @@ pub fn find(series: Series) -> Result<Kernel, StackError> {
     })
 }
 
-fn roots() -> Vec<PathBuf> {
+/// What `scripts/setup` unpacked into the user's cache under a name that begins so, in the names' order.
+pub(super) fn unpacked(prefix: &str) -> Vec<PathBuf> {
     let cache = env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
         .filter(|cache| cache.is_absolute())
         .or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cache")));
     let entries = cache.and_then(|cache| fs::read_dir(cache.join("probe9p")).ok());
-    let mut roots: Vec<PathBuf> = entries
+    let named = |name: &std::ffi::OsStr| name.as_encoded_bytes().starts_with(prefix.as_bytes());
+    let mut found: Vec<PathBuf> = entries
         .into_iter()
         .flatten()
         .flatten()
-        .filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b"linux-"))
+        .filter(|entry| named(&entry.file_name()))
         .map(|entry| entry.path())
         .collect();
-    roots.sort();
+    found.sort();
+    found
+}
+
+fn roots() -> Vec<PathBuf> {
+    let mut roots = unpacked("linux-");
     roots.push("/".into());
     roots
 }

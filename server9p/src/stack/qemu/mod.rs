@@ -44,6 +44,7 @@ use super::{
     server::why_not,
     volume::{Client, Place, Source},
 };
+use crate::profile::Profile;
 
 /// How long an emulated guest may take to boot on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -80,6 +81,37 @@ impl Emulator {
         emulator.version().map(|_| emulator)
     }
 
+    /// The QEMU whose own server is the reference of `profile`: for `golem` the system's, which refuses special files
+    /// as the VM runtime's 8.1 does, for `qemu` one in which that is mended, from the user's cache or the system's.
+    ///
+    /// # Errors
+    /// [`StackError::Unavailable`] when there is none, with what brings it.
+    pub fn reference(profile: Profile, kernel: Kernel) -> Result<Emulator, StackError> {
+        if profile != Profile::Qemu {
+            return Emulator::new(None, kernel);
+        }
+        let programs = kernels::unpacked("qemu-")
+            .into_iter()
+            .map(|dir| dir.join(QEMU));
+        for program in programs.chain([PathBuf::from(QEMU)]) {
+            let emulator = Emulator {
+                program,
+                kernel: kernel.clone(),
+            };
+            if emulator
+                .version()
+                .is_ok_and(|version| makes_special_files(&version))
+            {
+                return Ok(emulator);
+            }
+        }
+        Err(StackError::Unavailable(
+            "profile qemu is that of QEMU 9.2 or later, and there is none: `scripts/setup --qemu 10` unpacks one \
+             into ~/.cache/probe9p, or name one with --qemu"
+                .into(),
+        ))
+    }
+
     /// What it says of itself, "QEMU emulator version 7.2.22 …".
     ///
     /// # Errors
@@ -107,6 +139,16 @@ impl Emulator {
             ))),
         }
     }
+}
+
+/// Whether a QEMU has commit d06a9d843fb6, by what it says of itself: 9.1.3, and 9.2.
+fn makes_special_files(version: &str) -> bool {
+    let number = version
+        .strip_prefix("QEMU emulator version ")
+        .unwrap_or_default();
+    let digits = number.split(|c: char| !c.is_ascii_digit()).take(3);
+    let digits: Vec<u32> = digits.map_while(|digits| digits.parse().ok()).collect();
+    digits >= vec![9, 1, 3]
 }
 
 /// Mounts in a guest of this emulator.
@@ -288,6 +330,31 @@ fn may_use_kvm(run_as: Option<(u32, u32)>) -> bool {
         None => {
             let wanted = rustix::fs::Access::READ_OK | rustix::fs::Access::WRITE_OK;
             rustix::fs::access("/dev/kvm", wanted).is_ok()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::makes_special_files;
+
+    #[test]
+    fn special_files_are_made_from_9_1_3_on() {
+        for (version, makes) in [
+            (
+                "QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)",
+                false,
+            ),
+            ("QEMU emulator version 9.1.2", false),
+            ("QEMU emulator version 9.1.3", true),
+            ("QEMU emulator version 9.2.0", true),
+            (
+                "QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2~bpo12+1)",
+                true,
+            ),
+            ("something else", false),
+        ] {
+            assert_eq!(makes_special_files(version), makes, "{version}");
         }
     }
 }

@@ -157,6 +157,9 @@ mod tests {
     fn the_flags_of_a_fanotify_group_are_found_in_its_line() {
         let info = "pos:\t0\nflags:\t02\nfanotify flags:e10 event-flags:0\n";
         let line = info.lines().find_map(|l| l.strip_prefix("fanotify "));
-        assert_eq!(field(&line.unwrap().replace(' ', "\n"), "flags:"), Some("e10"));
+        assert_eq!(
+            field(&line.unwrap().replace(' ', "\n"), "flags:"),
+            Some("e10")
+        );
     }
 }

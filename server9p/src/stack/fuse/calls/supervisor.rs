@@ -161,8 +161,10 @@ impl Supervisor {
     fn mmap(&self, caller: Caller, args: &[u64; 6]) -> Answer {
         let [_, length, _, flags, fd, offset] = *args;
         let validated = flags as i32 & libc::MAP_TYPE == libc::MAP_SHARED_VALIDATE;
-        let too_large =
-            length > 1 << 46 || offset.checked_add(length).is_none_or(|end| end > i64::MAX as u64);
+        let too_large = length > 1 << 46
+            || offset
+                .checked_add(length)
+                .is_none_or(|end| end > i64::MAX as u64);
         if self.volume.cache != Cache::None
             || too_large
             || (validated && flags as i32 & libc::MAP_SYNC != 0)
@@ -200,7 +202,10 @@ impl Supervisor {
     fn inotify_add_watch(&self, caller: Caller, args: &[u64; 6]) -> Answer {
         let [_, path, mask, ..] = *args;
         let follow = mask as u32 & libc::IN_DONT_FOLLOW == 0;
-        self.watch(caller, caller.resolve(libc::AT_FDCWD, path, follow).as_deref());
+        self.watch(
+            caller,
+            caller.resolve(libc::AT_FDCWD, path, follow).as_deref(),
+        );
         Answer::Pass
     }
 
