@@ -223,6 +223,7 @@ pub fn dispatch() -> Option<ExitCode> {
             run_as: None,
             read_only: false,
             trace: None,
+            blocks_for: 0,
             limits: Limits::default(),
         })
         .map_err(|error| error.to_string()),

@@ -11,7 +11,7 @@ use std::{
         fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
         unix::{ffi::OsStrExt, process::CommandExt},
     },
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitCode, ExitStatus, Stdio},
     time::Duration,
 };
@@ -100,7 +100,7 @@ fn keep(config: &KeeperConfig) -> Result<ExitStatus, String> {
 }
 
 fn start(config: &KeeperConfig, kept: &[OwnedFd]) -> io::Result<Child> {
-    let mut command = Command::new(&config.program);
+    let mut command = program(&config.program);
     let arguments = config
         .arguments
         .iter()
@@ -125,6 +125,19 @@ fn start(config: &KeeperConfig, kept: &[OwnedFd]) -> io::Result<Child> {
         });
     }
     command.spawn()
+}
+
+/// QEMU by its directory, which is entered before the change of user: the other may not be allowed to walk there,
+/// as to root's cache. A program without a directory is looked for in PATH.
+fn program(path: &Path) -> Command {
+    match (path.parent(), path.file_name()) {
+        (Some(dir), Some(name)) if path.is_absolute() => {
+            let mut command = Command::new(Path::new(".").join(name));
+            command.current_dir(dir);
+            command
+        }
+        _ => Command::new(path),
+    }
 }
 
 fn become_user(uid: u32, gid: u32) -> io::Result<()> {

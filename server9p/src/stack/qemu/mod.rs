@@ -76,7 +76,11 @@ impl Emulator {
     /// # Errors
     /// [`StackError::Unavailable`] when there is no such program, with what brings it.
     pub fn new(program: Option<&Path>, kernel: Kernel) -> Result<Emulator, StackError> {
-        let program = program.unwrap_or(Path::new(QEMU)).to_owned();
+        let program = match program {
+            None => PathBuf::from(QEMU),
+            Some(named) if named.components().count() == 1 => named.to_owned(),
+            Some(path) => std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
+        };
         let emulator = Emulator { program, kernel };
         emulator.version().map(|_| emulator)
     }
