@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::rule::Rule;
+use crate::case::Other;
 
 const TEXT: &str = include_str!("../../causes.toml");
 
@@ -24,6 +25,11 @@ pub struct Entry {
     /// What one can do about it, each a sentence.
     #[serde(default)]
     pub remedies: Vec<String>,
+    /// Volumes of the same client on which it may work: `ram`, `storage`, `cache=mmap`. A case with this cause is run
+    /// there, and the change is a remedy of its own.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub instead: Vec<Other>,
     /// Where it is documented or was reported.
     #[serde(default)]
     pub references: Vec<String>,

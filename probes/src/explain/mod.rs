@@ -24,7 +24,10 @@ pub use catalogue::{CatalogueError, Entry, Fault, catalogue};
 use evidence::Evidence;
 use explanation::Traces;
 
-use crate::{case::PlannedCase, runner::side::Side};
+use crate::{
+    case::{Other, PlannedCase},
+    runner::side::Side,
+};
 
 /// The id of a cause that is not in the catalogue.
 pub const UNMATCHED: &str = "unmatched";
@@ -83,6 +86,11 @@ pub fn retraced(
         }
     }
     Some(cause)
+}
+
+/// The volumes on which a case with this cause may work.
+pub fn instead(cause: &Cause) -> &'static [Other] {
+    catalogue::find(&cause.id).map_or(&[], |entry| &entry.instead)
 }
 
 /// The first cause of the catalogue that the evidence shows.

@@ -20,7 +20,7 @@ use std::{collections::BTreeMap, fmt::Display, path::PathBuf, time::Duration};
 
 use clap::ValueEnum;
 use serde::Serialize;
-use server9p::stack::Cache;
+use server9p::stack::local::Local;
 
 use super::{needs::Need, stop::CaseOutcome};
 
@@ -36,8 +36,10 @@ pub struct Case {
     pub needed_by: &'static [&'static str],
     /// Without these the case says nothing and is not run.
     pub needs: &'static [Need],
-    /// Cache modes of the client under which it may work when it does not with `none`.
-    pub cache_remedies: &'static [Cache],
+    /// What may make it work when it does not.
+    pub remedies: &'static [Remedy],
+    /// A shell script that the image's ENTRYPOINT would be, run first under ordinary conditions.
+    pub entrypoint: Option<&'static str>,
     /// How long one run may take.
     pub limit: Duration,
     /// Whether it must have the machine to itself, because it uses much memory or disk.
@@ -47,6 +49,43 @@ pub struct Case {
 }
 
 inventory::collect!(Case);
+
+/// A change under which a failing case may work.
+#[derive(Debug, Clone, Copy)]
+pub struct Remedy {
+    /// Stable id, `chmod-root`.
+    pub id: &'static str,
+    /// The change, as one would do it.
+    pub title: &'static str,
+    /// Whether the case's function itself makes the change, asked by [`Ctx::remedy`].
+    pub by_case: bool,
+    /// The kind of volume to take instead, when the change is that.
+    pub instead: Option<Local>,
+}
+
+impl Remedy {
+    /// A change that the case's function makes.
+    pub const fn by_case(id: &'static str, title: &'static str) -> Self {
+        Remedy {
+            id,
+            title,
+            by_case: true,
+            instead: None,
+        }
+    }
+
+    /// The same on a ram volume.
+    pub const fn on_ram(mut self) -> Self {
+        self.instead = Some(Local::Ram);
+        self
+    }
+
+    /// The same on a storage volume.
+    pub const fn on_storage(mut self) -> Self {
+        self.instead = Some(Local::Storage);
+        self
+    }
+}
 
 impl Case {
     /// A case without needs that may take a minute.
@@ -61,7 +100,8 @@ impl Case {
             source: "",
             needed_by: &[],
             needs: &[],
-            cache_remedies: &[],
+            remedies: &[],
+            entrypoint: None,
             limit: Duration::from_secs(60),
             alone: false,
             run,
@@ -86,9 +126,15 @@ impl Case {
         self
     }
 
-    /// Cache modes to try when it fails.
-    pub const fn cache_remedies(mut self, caches: &'static [Cache]) -> Self {
-        self.cache_remedies = caches;
+    /// What to try when it fails, besides what its cause says.
+    pub const fn remedies(mut self, remedies: &'static [Remedy]) -> Self {
+        self.remedies = remedies;
+        self
+    }
+
+    /// What an entry point would have done first.
+    pub const fn entrypoint(mut self, script: &'static str) -> Self {
+        self.entrypoint = Some(script);
         self
     }
 
@@ -128,16 +174,23 @@ pub struct Ctx {
     pub dir: PathBuf,
     /// Which side this is. Cases do the same on both; this is for what they say.
     pub side: Side,
+    remedy: Option<String>,
     facts: BTreeMap<String, String>,
 }
 
 impl Ctx {
-    pub(super) fn new(dir: PathBuf, side: Side) -> Self {
+    pub(super) fn new(dir: PathBuf, side: Side, remedy: Option<String>) -> Self {
         Ctx {
             dir,
             side,
+            remedy,
             facts: BTreeMap::new(),
         }
+    }
+
+    /// The id of the remedy that is being tried, when the case makes it itself.
+    pub fn remedy(&self) -> Option<&str> {
+        self.remedy.as_deref()
     }
 
     /// Records a fact that must equal the native one: never an inode number, an owner or a time of day.

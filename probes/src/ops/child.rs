@@ -7,7 +7,7 @@ use std::{
     ffi::OsString,
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
-    process::ExitCode,
+    process::{Command, ExitCode},
     time::Instant,
 };
 
@@ -17,7 +17,7 @@ use results::{Observation, Outcome};
 
 use super::{
     case::{Case, Ctx, Side},
-    find,
+    find, needs,
     stop::{Call, CaseOutcome, Stop, errno_name},
 };
 
@@ -36,6 +36,9 @@ struct Args {
     /// A fresh, empty directory for the case alone.
     #[arg(long)]
     dir: PathBuf,
+    /// The remedy that is being tried.
+    #[arg(long)]
+    remedy: Option<String>,
 }
 
 /// Runs the case that `args` name when they are a case child's; `None` when they are not.
@@ -60,7 +63,7 @@ pub fn dispatch(args: &[OsString]) -> Option<ExitCode> {
         );
         return Some(ExitCode::from(70));
     };
-    let seen = observe(case, args.side, args.dir);
+    let seen = observe(case, args.side, args.dir, args.remedy);
     match serde_json::to_string(&seen) {
         Ok(line) => println!("{line}"),
         Err(error) => {
@@ -72,7 +75,7 @@ pub fn dispatch(args: &[OsString]) -> Option<ExitCode> {
 }
 
 /// Runs `case` in `dir`, which becomes the process's working directory.
-pub fn observe(case: &Case, side: Side, dir: PathBuf) -> Observation {
+pub fn observe(case: &Case, side: Side, dir: PathBuf, remedy: Option<String>) -> Observation {
     if let Some(reason) = case.needs.iter().find_map(|need| need.unmet()) {
         return Observation {
             outcome: Outcome::NotRun,
@@ -82,7 +85,7 @@ pub fn observe(case: &Case, side: Side, dir: PathBuf) -> Observation {
     }
     // Modes that cases ask for are the modes that they get.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-    let mut ctx = Ctx::new(dir, side);
+    let mut ctx = Ctx::new(dir, side, remedy);
     let start = Instant::now();
     let outcome = run(case, &mut ctx);
     let duration_ms = start.elapsed().as_secs_f64() * 1e3;
@@ -95,6 +98,13 @@ pub fn observe(case: &Case, side: Side, dir: PathBuf) -> Observation {
 
 fn run(case: &Case, ctx: &mut Ctx) -> CaseOutcome {
     rustix::process::chdir(&ctx.dir).call("chdir", ctx.dir.display())?;
+    if let Some(script) = case.entrypoint
+        && !needs::under_runtime()
+    {
+        // As a container engine does, and as the VM runtime does not.
+        let ran = Command::new("/bin/sh").args(["-ec", script]).status();
+        ran.call("execve", "the entry point")?;
+    }
     catch_unwind(AssertUnwindSafe(|| (case.run)(ctx))).unwrap_or_else(|panic| {
         Err(Stop::broken(
             "panic",

@@ -19,13 +19,12 @@ use std::ffi::OsString;
 
 use results::CaseKind;
 use serde::Serialize;
-use server9p::stack::Cache;
 
 pub use self::{
-    case::{Case, Side},
+    case::{Case, Remedy, Side},
     child::dispatch,
 };
-use crate::case::{PlannedCase, PlannedRemedy};
+use crate::case::{Other, PlannedCase, PlannedRemedy};
 
 /// The families, in the order in which they are listed and run, with what each is about.
 const FAMILIES: &[(&str, &str)] = &[
@@ -53,6 +52,10 @@ const FAMILIES: &[(&str, &str)] = &[
     ("notify", "inotify and fanotify"),
     ("mount", "mounting over, under and from the volume"),
     ("coherence", "what one side sees of the other's changes"),
+    (
+        "runtime",
+        "what surrounds a program in the VM runtime: its root, its environment, names",
+    ),
     ("stress", "many operations, processes or names at once"),
 ];
 
@@ -142,28 +145,21 @@ pub fn planned() -> Vec<PlannedCase> {
                 .map(OsString::from)
                 .to_vec(),
             alone: case.alone,
-            remedies: case
-                .cache_remedies
-                .iter()
-                .map(|&cache| other_cache(cache))
-                .collect(),
+            remedies: case.remedies.iter().map(planned_remedy).collect(),
         })
         .collect()
 }
 
-fn other_cache(cache: Cache) -> PlannedRemedy {
-    let name = match cache {
-        Cache::None => "none",
-        Cache::Readahead => "readahead",
-        Cache::Mmap => "mmap",
-        Cache::Loose => "loose",
-        Cache::Fscache => "fscache",
+fn planned_remedy(remedy: &Remedy) -> PlannedRemedy {
+    let child_args = match remedy.by_case {
+        true => vec!["--remedy".into(), remedy.id.into()],
+        false => Vec::new(),
     };
     PlannedRemedy {
-        id: format!("cache-{name}"),
-        title: format!("mount with cache={name}, where the mount options are yours to choose"),
-        child_args: Vec::new(),
-        cache: Some(cache),
+        id: remedy.id.to_owned(),
+        title: remedy.title.to_owned(),
+        child_args,
+        other: remedy.instead.map(Other::Local),
     }
 }
 

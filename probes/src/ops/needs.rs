@@ -13,6 +13,17 @@ use super::process;
 /// The variable of the child's environment that names the case's directory as the host sees it, where the
 /// child's world reaches that.
 pub const HOST_DIR: &str = "PROBE9P_HOST_DIR";
+/// The variable of the volume's child that says whether its world has the VM runtime's conditions: [`RUNTIME`], or what
+/// to do, or why not.
+pub const CONDITIONS: &str = "PROBE9P_CONDITIONS";
+/// What it says when it has them.
+pub const RUNTIME: &str = "runtime";
+
+/// Whether this process is on a volume with the VM runtime's conditions.
+pub fn under_runtime() -> bool {
+    std::env::var_os(CONDITIONS).is_some_and(|said| said == RUNTIME)
+}
+
 /// The uid and gid that stand for "somebody else" in cases. Not nobody's: a server that runs as nobody may
 /// give a file to itself, so that a chown to nobody says nothing.
 pub const OTHER: u32 = 54321;
@@ -35,6 +46,8 @@ pub enum Need {
     HostView,
     /// Loop devices.
     LoopDevice,
+    /// The VM runtime's conditions around the volume.
+    Runtime,
     /// The right to mount, in a mount namespace of the case's own.
     Mount,
 }
@@ -63,6 +76,10 @@ impl Need {
                      mounted already has: run it with --client fuse"
                         .into()
                 }),
+            Need::Runtime => std::env::var(CONDITIONS)
+                .ok()
+                .filter(|said| said != RUNTIME)
+                .map(|said| format!("needs the VM runtime's conditions: {said}")),
             Need::LoopDevice => fs::File::open("/dev/loop-control")
                 .err()
                 .map(|error| format!("needs loop devices, and /dev/loop-control says: {error}")),

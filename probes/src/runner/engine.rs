@@ -15,10 +15,13 @@ use results::{
     CaseResult, Cause, Event, Observation, Outcome, Remedy, Verdict,
     verdict::{judge, representative, with_remedies},
 };
-use server9p::stack::{Cache, StackError};
+use server9p::stack::StackError;
 
 use super::{cancel::Cancel, side::Side};
-use crate::case::{PlannedCase, PlannedRemedy};
+use crate::{
+    case::{Other, PlannedCase, PlannedRemedy},
+    explain,
+};
 
 /// How cases are run.
 #[derive(Debug, Clone)]
@@ -46,8 +49,8 @@ pub enum Retrace {
     All,
 }
 
-/// Brings up a volume like the one under test but with another cache mode, for the remedies that say so.
-pub type OtherVolume<'a> = dyn Fn(Cache) -> Result<Side, StackError> + Sync + 'a;
+/// Brings up another volume of the client under test, for the remedies that say so.
+pub type OtherVolume<'a> = dyn Fn(Other) -> Result<Side, StackError> + Sync + 'a;
 
 /// What finds the cause of a case that does not work.
 pub type Diagnose<'a> = dyn Fn(&PlannedCase, &CaseResult) -> Option<Cause> + Sync + 'a;
@@ -68,7 +71,7 @@ pub struct Engine<'a> {
     native: &'a Side,
     volume: &'a Side,
     other: &'a OtherVolume<'a>,
-    others: Mutex<HashMap<Cache, Result<Arc<Side>, StackError>>>,
+    others: Mutex<HashMap<Other, Result<Arc<Side>, StackError>>>,
     options: Options,
     diagnose: &'a Diagnose<'a>,
     cancel: &'a Cancel,
@@ -222,11 +225,6 @@ impl<'a> Engine<'a> {
             }
         }
         let (verdict, note) = judge(&native, &volume);
-        let remedies = if self.options.explain && verdict.is_bad() {
-            self.remedies(case, &native, company)?
-        } else {
-            Vec::new()
-        };
         let shown = |side: &[Observation]| representative(side).cloned().unwrap_or_default();
         let mut result = CaseResult {
             id: case.id.clone(),
@@ -234,14 +232,19 @@ impl<'a> Engine<'a> {
             title: case.title.clone(),
             native: shown(&native),
             volume: shown(&volume),
-            verdict: with_remedies(verdict, &remedies),
+            verdict,
             note,
             cause: None,
-            remedies,
+            remedies: Vec::new(),
             runs: times,
         };
         if self.options.explain {
             result.cause = (self.diagnose)(case, &result);
+            if verdict.is_bad() {
+                let others = result.cause.as_ref().map_or(&[][..], explain::instead);
+                result.remedies = self.remedies(case, others, &native, company)?;
+                result.verdict = with_remedies(verdict, &result.remedies);
+            }
         }
         Ok(result)
     }
@@ -272,15 +275,26 @@ impl<'a> Engine<'a> {
         }
     }
 
-    /// Tries each remedy of a case.
+    /// Tries each remedy of a case, and then the volumes that may help against its cause.
     fn remedies(
         &self,
         case: &PlannedCase,
+        others: &[Other],
         native: &[Observation],
         company: Company,
     ) -> Result<Vec<Remedy>, StackError> {
         let try_one = |remedy| self.remedy(case, remedy, native, company);
-        case.remedies.iter().map(try_one).collect()
+        let own = |other: &Other| {
+            case.remedies
+                .iter()
+                .any(|known| known.other == Some(*other))
+        };
+        let general: Vec<_> = others
+            .iter()
+            .filter(|other| !own(other))
+            .map(|other| other.remedy())
+            .collect();
+        case.remedies.iter().chain(&general).map(try_one).collect()
     }
 
     /// Runs a case with a remedy, on both sides if the remedy changes what the case does.
@@ -297,9 +311,9 @@ impl<'a> Engine<'a> {
             verified,
             detail,
         };
-        let other = match remedy.cache {
+        let other = match remedy.other {
             None => None,
-            Some(cache) => match self.other_volume(cache) {
+            Some(other) => match self.other_volume(other) {
                 Ok(side) => Some(side),
                 Err(StackError::Cancelled) => return Err(StackError::Cancelled),
                 Err(why) => return Ok(tried(false, format!("was not run: {why}"))),
@@ -320,13 +334,13 @@ impl<'a> Engine<'a> {
         })
     }
 
-    /// The volume with another cache mode, brought up when it is first asked for.
-    fn other_volume(&self, cache: Cache) -> Result<Arc<Side>, StackError> {
+    /// Another volume, brought up when it is first asked for.
+    fn other_volume(&self, other: Other) -> Result<Arc<Side>, StackError> {
         let mut others = self.others.lock().expect("no holder panics");
         others
-            .entry(cache)
+            .entry(other)
             .or_insert_with(|| {
-                let side = (self.other)(cache)?;
+                let side = (self.other)(other)?;
                 self.cancel.watch(&side.world);
                 Ok(Arc::new(side))
             })

@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs, io,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
     path::{Path, PathBuf},
@@ -15,9 +15,15 @@ use std::{
 
 use nix::sys::signal::Signal;
 use results::{Observation, Outcome};
-use server9p::stack::{CommandSpec, Ended, Finished, SELF, StackError, World};
+use server9p::stack::{CommandSpec, Conditions, Ended, Finished, SELF, StackError, World};
 
-use crate::{ops::needs::HOST_DIR, tools::find};
+use crate::{
+    ops::needs::{self, CONDITIONS, HOST_DIR},
+    tools::find,
+};
+
+/// The name of the side that is under test.
+pub const VOLUME: &str = "volume";
 
 /// A place where cases run: a world, and a directory in it for their fresh directories.
 pub struct Side {
@@ -38,6 +44,9 @@ pub struct Side {
     pub local: Option<PathBuf>,
     /// Leaves the directories of cases behind.
     pub keep: bool,
+    /// Whether what this process makes `here` is `there` for the child. A file system of a guest's own is seen by
+    /// nobody else, and all it holds is gone with it.
+    pub shared: bool,
 }
 
 impl Side {
@@ -54,6 +63,7 @@ impl Side {
             next: AtomicU64::new(1),
             local: None,
             keep: false,
+            shared: true,
         }
     }
 
@@ -67,7 +77,7 @@ impl Side {
         child_args: &[OsString],
         limit: Duration,
     ) -> Result<Observation, StackError> {
-        let (here, there) = self.fresh(id)?;
+        let (here, there) = self.named(id)?;
         let mut argv = vec![OsString::from(SELF)];
         argv.extend(child_args.iter().cloned());
         argv.extend([
@@ -77,8 +87,12 @@ impl Side {
             there.clone().into(),
         ]);
         let mut command = CommandSpec::new(argv, there).limit(limit);
+        command.fresh = !self.shared;
+        if self.name == VOLUME {
+            command = command.env(CONDITIONS, conditions(&self.world.mounted().conditions));
+        }
         // A world on this host's own kernel reaches the directory behind the volume's client as well.
-        if matches!(self.world.mounted().client.as_str(), "fuse" | "kernel") {
+        if self.shared && matches!(self.world.mounted().client.as_str(), "fuse" | "kernel") {
             command = command.env(HOST_DIR, &here);
         }
         if let Some(dir) = find::installed() {
@@ -114,6 +128,22 @@ impl Side {
     /// # Errors
     /// [`StackError::Unavailable`] when it cannot be made.
     pub fn fresh(&self, id: &str) -> Result<(PathBuf, PathBuf), StackError> {
+        let (here, there) = self.named(id)?;
+        if !self.shared {
+            let made = self.world.run(&CommandSpec::new(
+                [OsStr::new("mkdir"), there.as_os_str()],
+                "/",
+            ))?;
+            if made.ended != Ended::Code(0) {
+                let said = String::from_utf8_lossy(&made.stderr).trim().to_owned();
+                return Err(unmade(&there, &io::Error::other(said)));
+            }
+        }
+        Ok((here, there))
+    }
+
+    /// Names a fresh directory, and makes it where the child finds what this process makes.
+    fn named(&self, id: &str) -> Result<(PathBuf, PathBuf), StackError> {
         let name = format!("{}-{id}", self.next.fetch_add(1, Ordering::Relaxed));
         let here = self.here.join(&name);
         self.make(&here).map_err(|error| unmade(&here, &error))?;
@@ -139,6 +169,15 @@ impl Side {
             Some((uid, gid)) => chown(dir, Some(uid), Some(gid)),
             None => Ok(()),
         }
+    }
+}
+
+/// What [`CONDITIONS`] says of these.
+fn conditions(of: &Conditions) -> String {
+    match of {
+        Conditions::Runtime => needs::RUNTIME.into(),
+        Conditions::Ordinary => "run it on a volume of probe9p's own, with --profile golem".into(),
+        Conditions::Refused(why) => why.clone(),
     }
 }
 

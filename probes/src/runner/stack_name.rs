@@ -64,8 +64,9 @@ impl FromStr for StackName {
                 ));
             }
         };
-        let server = Server::from_str(server, false)
-            .map_err(|_| format!("there is no server {server:?}; take server9p, diod or qemu"))?;
+        let server = Server::from_str(server, false).map_err(|_| {
+            format!("there is no server {server:?}; take server9p, diod, qemu, ram or storage")
+        })?;
         Ok(StackName {
             client,
             server,

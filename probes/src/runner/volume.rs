@@ -10,6 +10,7 @@ use server9p::{
     stack::{
         Cache, Mounted, Series, StackError, VolumeOptions, World,
         fuse_world::FuseClient,
+        local::Local,
         path::PathWorld,
         qemu::{self, Emulator, QemuClient},
         server,
@@ -19,7 +20,10 @@ use server9p::{
 };
 
 use super::{given::Given, side::Side};
-use crate::machine::{self, State};
+use crate::{
+    case::Other,
+    machine::{self, State},
+};
 
 /// What mounts the volume.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -45,6 +49,10 @@ pub enum Server {
     Diod,
     /// QEMU's own, the reference
     Qemu,
+    /// None: the VM runtime's ram volume, a tmpfs of the client's kernel
+    Ram,
+    /// None: the VM runtime's storage volume, an ext2 on a block device
+    Storage,
 }
 
 impl fmt::Display for Client {
@@ -65,6 +73,8 @@ impl fmt::Display for Server {
             Server::Server9p => "server9p",
             Server::Diod => "diod",
             Server::Qemu => "qemu",
+            Server::Ram => "ram",
+            Server::Storage => "storage",
         })
     }
 }
@@ -76,6 +86,8 @@ impl Server {
             Server::Server9p => server::Server::Own.into(),
             Server::Diod => server::Server::Diod.into(),
             Server::Qemu => Source::Qemu,
+            Server::Ram => Local::Ram.into(),
+            Server::Storage => Local::Storage.into(),
         }
     }
 }
@@ -135,7 +147,7 @@ impl Wanted {
 
     fn bring_up_both(&self) -> Result<Volume, StackError> {
         let Some(dir) = &self.path else {
-            let mount = self.mount(self.cache)?;
+            let mount = self.mount(self.server.source(), self.cache)?;
             return Ok(Volume {
                 native: mount.native_side()?,
                 stack: self.stack(mount.world.mounted()),
@@ -165,14 +177,23 @@ impl Wanted {
         }
     }
 
-    /// The volume's side once more, with another cache mode, for a remedy that says so.
+    /// The side of another volume of the same client, for a remedy that says so.
     ///
     /// # Errors
     /// [`StackError::Unavailable`] when this machine cannot do it, or somebody else mounted the volume.
-    pub fn other_cache(&self, cache: Cache) -> Result<Side, StackError> {
+    pub fn other(&self, other: Other) -> Result<Side, StackError> {
         if let Some(dir) = &self.path {
+            let what = match other {
+                Other::Cache(cache) => format!("mount it with cache={cache} and run again"),
+                Other::Local(local) => {
+                    format!(
+                        "run again with a {} volume there, or without --path",
+                        local.name()
+                    )
+                }
+            };
             return Err(StackError::Unavailable(format!(
-                "{} was mounted by somebody else; mount it with cache={cache} and run again",
+                "{} was mounted by somebody else; {what}",
                 dir.display()
             )));
         }
@@ -181,11 +202,15 @@ impl Wanted {
             trace: None,
             ..self.clone()
         };
-        Ok(wanted.mount(cache)?.volume_side())
+        let mount = match other {
+            Other::Cache(cache) => wanted.mount(self.server.source(), cache),
+            Other::Local(local) => wanted.mount(local.into(), Cache::None),
+        };
+        Ok(mount?.volume_side())
     }
 
     /// Mounts a fresh volume.
-    fn mount(&self, cache: Cache) -> Result<Mount, StackError> {
+    fn mount(&self, source: Source, cache: Cache) -> Result<Mount, StackError> {
         let options = VolumeOptions {
             cache,
             series: self.series.unwrap_or(Series::of(self.profile)),
@@ -193,7 +218,7 @@ impl Wanted {
             trace: self.trace.clone(),
             ..VolumeOptions::new(self.profile)
         };
-        let world = VolumeWorld::new(&options, self.server.source(), self.mounts()?)?;
+        let world = VolumeWorld::new(&options, source, self.mounts()?)?;
         if self.keep {
             world.keep();
         }
@@ -273,9 +298,11 @@ impl Mount {
         let there = self.world.path().to_owned();
         let local = self.world.native().map(PathBuf::from);
         let export = self.world.export().to_owned();
+        let shared = self.world.shared();
         Side {
             there,
             local,
+            shared,
             ..Side::new("volume", self.world, &export)
         }
     }

@@ -38,7 +38,7 @@ pub fn run(
         planned: cases.iter().map(|case| case.id.clone()).collect(),
         part: None,
     })));
-    let other = |cache| wanted.other_cache(cache);
+    let other = |other| wanted.other(other);
     let scale = options.timeout_scale;
     let retrace = options.retrace;
     let unmatched = AtomicUsize::new(0);

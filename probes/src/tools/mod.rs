@@ -232,7 +232,7 @@ fn plan(recipe: &Recipe, source: &[OsString], variant: &Variant, case: &Case) ->
             id: remedy.id.get_ref().clone(),
             title: remedy.title.clone(),
             child_args: vec!["--remedy".into(), remedy.id.get_ref().into()],
-            cache: remedy.cache.map(Into::into),
+            other: remedy.other(),
         })
     });
     PlannedCase {

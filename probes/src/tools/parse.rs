@@ -122,11 +122,20 @@ fn check(recipe: &Recipe) -> Result<(), Fault> {
         }
     }
     for remedy in &recipe.remedies {
-        if remedy.env.is_empty() && remedy.cache.is_none() {
+        if remedy.cache.is_some() && remedy.server.is_some() {
             return Err(Fault {
                 span: remedy.id.span(),
                 problem: format!(
-                    "the remedy `{}` changes neither `env` nor `cache`",
+                    "the remedy `{}` has both `cache` and `server`, but no server takes part in a ram or storage volume",
+                    remedy.id.get_ref()
+                ),
+            });
+        }
+        if remedy.env.is_empty() && remedy.other().is_none() {
+            return Err(Fault {
+                span: remedy.id.span(),
+                problem: format!(
+                    "the remedy `{}` changes neither `env` nor `cache` nor `server`",
                     remedy.id.get_ref()
                 ),
             });

@@ -66,8 +66,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use server9p::stack::Cache;
+use server9p::stack::{Cache, local::Local};
 use toml::Spanned;
+
+use crate::case::Other;
 
 pub use expect::{Expect, FileState, Kind, Pattern};
 
@@ -302,6 +304,36 @@ pub struct Remedy {
     /// The volume is mounted with this cache mode instead.
     #[serde(default)]
     pub cache: Option<CacheMode>,
+    /// The case is run on this kind of volume instead.
+    #[serde(default)]
+    pub server: Option<LocalVolume>,
+}
+
+impl Remedy {
+    /// The volume to take instead, when the change is that.
+    pub fn other(&self) -> Option<Other> {
+        let cache = self.cache.map(|mode| Other::Cache(mode.into()));
+        cache.or(self.server.map(|kind| Other::Local(kind.into())))
+    }
+}
+
+/// A volume that the VM runtime gives instead of a directory of the provider's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LocalVolume {
+    /// A tmpfs.
+    Ram,
+    /// An ext2 on a block device.
+    Storage,
+}
+
+impl From<LocalVolume> for Local {
+    fn from(kind: LocalVolume) -> Self {
+        match kind {
+            LocalVolume::Ram => Local::Ram,
+            LocalVolume::Storage => Local::Storage,
+        }
+    }
 }
 
 /// The client's cache mode, as v9fs's `cache=` names it.

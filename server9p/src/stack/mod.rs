@@ -11,6 +11,7 @@ mod guard;
 pub mod guest;
 mod ids;
 mod live;
+pub mod local;
 pub mod mounts;
 pub mod namespaces;
 pub mod path;
@@ -226,6 +227,8 @@ pub struct CommandSpec {
     pub clear_env: bool,
     /// Working directory, as the world sees it.
     pub cwd: PathBuf,
+    /// Whether that directory is made before, and removed with all that is in it after.
+    pub fresh: bool,
     /// User and group to run as, when not the world's root.
     pub user: Option<(u32, u32)>,
     /// The mask of its file modes; the world's (022) unless given.
@@ -245,6 +248,7 @@ impl CommandSpec {
             env: Vec::new(),
             clear_env: false,
             cwd: cwd.into(),
+            fresh: false,
             user: None,
             umask: None,
             limit: Duration::from_secs(60),

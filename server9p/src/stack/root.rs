@@ -69,6 +69,19 @@ impl Root {
     }
 }
 
+/// A file that stands for what an image holds: in the directory on which the volume is mounted, which hides it, and
+/// in the root.
+pub const IMAGE_FILE: &str = "of-the-image";
+
+/// Puts that file into a directory.
+///
+/// # Errors
+/// A sentence that names it.
+pub fn put_image_content(directory: &Path) -> Result<(), String> {
+    let path = directory.join(IMAGE_FILE);
+    fs::write(&path, "This file is part of the image.\n").map_err(step(&path))
+}
+
 const NONE: Option<&str> = None;
 
 /// Mounts a file system without a device.
@@ -113,6 +126,7 @@ impl Root {
         if self.runtime {
             make("tmpfs", "/tmp", "tmpfs", "mode=0777")?;
             self.name_hosts("", "/tmp")?;
+            put_image_content(Path::new("/"))?;
             forget_environment();
         }
         Ok(())
@@ -164,6 +178,7 @@ impl Root {
         bind(run, &root, MsFlags::MS_BIND)?;
         if self.runtime {
             self.name_hosts(&root, staging)?;
+            put_image_content(Path::new(&root))?;
         }
         Ok(root)
     }

@@ -16,10 +16,13 @@ use std::{
 use super::{
     Cache, CommandSpec, Conditions, Finished, Mounted, StackError, VolumeOptions, World,
     live::{Live, Revived, Served, lock},
+    local::{self, Local},
     path::PathWorld,
+    root::put_image_content,
     server::{Server, run_as},
     workdir::Workdir,
 };
+use crate::profile::Profile;
 
 /// What provides a volume's directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +31,8 @@ pub enum Source {
     Server(Server),
     /// QEMU's own 9P server, which serves its own guest and nobody else: the reference.
     Qemu,
+    /// None: a file system of the client's own kernel.
+    Local(Local),
 }
 
 impl Source {
@@ -36,6 +41,7 @@ impl Source {
         match self {
             Source::Server(server) => server.name(),
             Source::Qemu => "qemu",
+            Source::Local(local) => local.name(),
         }
     }
 
@@ -50,7 +56,17 @@ impl Source {
                 "QEMU's own 9P server serves no client {client}, only its guest: take --client qemu, or \
                  --server server9p"
             ))),
+            Source::Local(local) => Err(StackError::Unavailable(format!(
+                "client {client} has no volume of the kind {}: take --client uml or fuse",
+                local.name()
+            ))),
         }
+    }
+}
+
+impl From<Local> for Source {
+    fn from(local: Local) -> Source {
+        Source::Local(local)
     }
 }
 
@@ -144,6 +160,21 @@ impl Place {
         }
     }
 
+    /// The file of a storage volume, formatted for `owner` when it is not there yet; nothing for other volumes.
+    ///
+    /// # Errors
+    /// [`StackError::Unavailable`].
+    pub fn image(&self, owner: Option<(u32, u32)>) -> Result<Option<PathBuf>, StackError> {
+        if self.source != Source::Local(Local::Storage) {
+            return Ok(None);
+        }
+        let image = self.workdir.path().join("storage.img");
+        if !image.exists() {
+            local::format(&image, owner)?;
+        }
+        Ok(Some(image))
+    }
+
     /// The run's directory, which holds all others.
     pub fn run(&self) -> &Path {
         self.workdir.path()
@@ -189,6 +220,15 @@ impl VolumeWorld {
             Some(elsewhere) => elsewhere.to_owned(),
             None => workdir.part("mnt", run_as)?,
         };
+        let native = workdir.part("native", run_as)?;
+        if options.profile == Profile::Golem {
+            // A mount point on the host may hide it too.
+            for directory in [&native, &mountpoint] {
+                if directory.starts_with(workdir.path()) {
+                    put_image_content(directory).map_err(StackError::Unavailable)?;
+                }
+            }
+        }
         let world = VolumeWorld {
             client,
             revived: Revived::default(),
@@ -198,7 +238,7 @@ impl VolumeWorld {
                 source: source.into(),
                 run_as,
                 export: workdir.part("export", run_as)?,
-                native: workdir.part("native", run_as)?,
+                native,
                 mountpoint,
                 workdir,
             },
@@ -232,6 +272,11 @@ impl VolumeWorld {
             Conditions::Ordinary | Conditions::Refused(_) => None,
         };
         Ok(other.unwrap_or_else(|| Arc::clone(self) as _))
+    }
+
+    /// Whether what is made in the export is seen on the volume.
+    pub fn shared(&self) -> bool {
+        !matches!(self.place.source, Source::Local(_))
     }
 
     /// Leaves the run's directory where it is when the volume is gone.
@@ -268,6 +313,7 @@ impl VolumeWorld {
                 let version = versions.get("qemu").cloned().unwrap_or_default();
                 versions.insert("server".into(), version);
             }
+            Source::Local(_) => {}
         }
         Mounted {
             server: self.place.source.name().into(),

@@ -14,6 +14,7 @@ mod name;
 mod notify;
 mod permission;
 mod rename;
+mod runtime;
 mod space;
 mod special;
 mod stress;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use results::CaseKind;
-use server9p::stack::{CommandSpec, Ended, Finished, Mounted, World};
+use server9p::stack::{Cache, CommandSpec, Ended, Finished, Mounted, World, local::Local};
 
 use super::*;
 
@@ -64,7 +64,7 @@ impl World for Scripted {
         let ok = r#"{"outcome":"ok","duration_ms":1}"#;
         let error = r#"{"outcome":"error","call":"mmap","errno":"EINVAL","duration_ms":1}"#;
         match script {
-            "fails" if self.volume && !words.contains(&"mended") => line(error),
+            "fails" | "fails_by_cause" if self.volume && !words.contains(&"mended") => line(error),
             "fails_twice_of_three" if self.volume && self.times(script) != 2 => line(error),
             "kills" if self.volume => Err(StackError::Lost("the daemon died".into())),
             "is_killed" if self.volume && self.times(script) == 1 => {
@@ -113,10 +113,12 @@ impl Bench {
             Side::new(name, world.clone() as Arc<dyn World>, &dir)
         };
         let (native, volume) = (side("native", &self.native), side("volume", &self.volume));
-        let other = |cache| match cache {
-            Cache::Mmap => Ok(side("volume", &Scripted::new(false))),
+        let other = |other| match other {
+            Other::Cache(Cache::Mmap) | Other::Local(Local::Ram) => {
+                Ok(side("volume", &Scripted::new(false)))
+            }
             other => Err(StackError::Unavailable(format!(
-                "there is no cache {other} here"
+                "there is no volume {other:?} here"
             ))),
         };
         self.cancel.watch(&volume.world);
@@ -125,7 +127,13 @@ impl Bench {
             &volume,
             &other,
             self.options.clone(),
-            &|_, _| None,
+            &|case, _| {
+                (case.id == "test.fails_by_cause").then(|| Cause {
+                    id: "chown-refused".into(),
+                    summary: String::new(),
+                    evidence: vec![],
+                })
+            },
             &self.cancel,
         );
         let mut results = Vec::new();
@@ -151,12 +159,12 @@ fn case(script: &str) -> PlannedCase {
     }
 }
 
-fn remedy(added: Option<&str>, cache: Option<Cache>) -> PlannedRemedy {
+fn remedy(added: Option<&str>, other: Option<Other>) -> PlannedRemedy {
     PlannedRemedy {
         id: added.unwrap_or("cache").into(),
         title: String::new(),
         child_args: added.into_iter().map(Into::into).collect(),
-        cache,
+        other,
     }
 }
 
@@ -201,8 +209,8 @@ fn a_remedy_counts_only_when_it_was_run_and_worked() {
     failing.remedies = vec![
         remedy(Some("useless"), None),
         remedy(Some("mended"), None),
-        remedy(None, Some(Cache::Mmap)),
-        remedy(None, Some(Cache::Loose)),
+        remedy(None, Some(Other::Cache(Cache::Mmap))),
+        remedy(None, Some(Other::Cache(Cache::Loose))),
     ];
     let (results, _) = bench.run(&[failing]);
     let tried: Vec<_> = results[0]
@@ -215,12 +223,30 @@ fn a_remedy_counts_only_when_it_was_run_and_worked() {
     assert_eq!(tried[1..3], [(true, ""), (true, "")]);
     assert_eq!(
         tried[3],
-        (false, "was not run: there is no cache loose here")
+        (false, "was not run: there is no volume Cache(Loose) here")
     );
     assert_eq!(
         bench.native.times("fails"),
         4,
         "natively too, where the remedy changes the case"
+    );
+}
+
+#[test]
+fn a_failing_case_is_run_on_the_volumes_that_may_help_against_its_cause() {
+    let bench = Bench::new();
+    let (results, _) = bench.run(&[case("fails_by_cause")]);
+    let tried: Vec<_> = results[0]
+        .remedies
+        .iter()
+        .map(|remedy| (remedy.id.as_str(), remedy.verified))
+        .collect();
+    assert_eq!(tried, [("ram", true), ("storage", false)]);
+    assert_eq!(results[0].verdict, Verdict::Workaround);
+    assert_eq!(
+        bench.native.times("fails_by_cause"),
+        2,
+        "not once more for a remedy that changes nothing"
     );
 }
 

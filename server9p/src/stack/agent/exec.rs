@@ -67,6 +67,12 @@ fn become_command(
     setsid().map_err(failed("make a session"))?;
     reset_signals();
     umask(Mode::from_bits_truncate(spec.umask.unwrap_or(0o022)));
+    if spec.fresh {
+        std::fs::create_dir(&spec.cwd).map_err(failed(format_args!(
+            "make directory {}",
+            spec.cwd.display()
+        )))?;
+    }
     chdir(&spec.cwd).map_err(failed(format_args!(
         "enter directory {}",
         spec.cwd.display()

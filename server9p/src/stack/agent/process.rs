@@ -15,6 +15,7 @@ use super::{Given, frame, frame::FromAgent, serve};
 use crate::stack::{
     Conditions, Mounted,
     fuse_world::ground::{FuseGround, FuseMount},
+    local::{LocalGround, LocalMount},
     namespaces::{self, Namespaces},
     root::Root,
 };
@@ -50,6 +51,8 @@ pub enum Volume {
     Given(Mounted),
     /// A FUSE mount that the agent makes.
     Fuse(FuseMount),
+    /// A file system of this kernel's own that the agent mounts.
+    Local(LocalMount),
 }
 
 impl AgentConfig {
@@ -86,6 +89,7 @@ pub fn main(config: AgentConfig) -> ExitCode {
     };
     let served = match config.volume {
         Volume::Given(mounted) => serve(link, Given(mounted)),
+        Volume::Local(mount) => serve(link, LocalGround::new(mount, conditions)),
         Volume::Fuse(mount) => serve(link, FuseGround::new(mount, conditions)),
     };
     match served {

@@ -5,6 +5,7 @@
 //! ends only when nothing of it is left. It never touches the volume itself: whoever does may be stuck there.
 
 use std::{
+    fs,
     io::{self, Read},
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
@@ -116,6 +117,9 @@ fn supervise(id: u64, spec: &CommandSpec, mut agent: UnixStream) -> io::Result<(
     if !gone {
         frame::write(&mut agent, &FromShim::Stuck, b"")?;
         gone = descendants::kill_all(GRACE, &mut seen, || watch.pause());
+    }
+    if spec.fresh && gone {
+        let _ = fs::remove_dir_all(&spec.cwd);
     }
     let [stdout, mut stderr] = watch.outputs.map(Output::finish);
     if !gone {

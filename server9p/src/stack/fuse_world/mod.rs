@@ -26,11 +26,12 @@ use super::{
     agent::process::{AgentConfig, HostRoot, Volume},
     fuse::MountBy,
     live::Live,
+    local::{Local, LocalMount},
     mounts,
     path::{PathWorld, start_agent},
     root::Root,
     server::why_not,
-    volume::{Client, Place},
+    volume::{Client, Place, Source},
 };
 use crate::profile::Profile;
 
@@ -89,6 +90,9 @@ fn host_root(way: &Way, place: &Place) -> Result<Option<HostRoot>, StackError> {
 
 fn bring_up_by(way: &Way, place: &Place) -> Result<Live, StackError> {
     unmount_left(&place.mountpoint);
+    if let Source::Local(local) = place.source {
+        return bring_up_local(local, way, place);
+    }
     let server = place.source.server("fuse")?;
     let (client_end, served) = place.start(server)?;
     let options = &place.options;
@@ -119,6 +123,33 @@ fn bring_up_by(way: &Way, place: &Place) -> Result<Live, StackError> {
             Err(why_not(served, err))
         }
     }
+}
+
+/// A volume of the host's kernel itself, in the agent's namespaces.
+fn bring_up_local(local: Local, way: &Way, place: &Place) -> Result<Live, StackError> {
+    if way.namespaces().is_none() {
+        return Err(StackError::Unavailable(format!(
+            "a volume of the kind {} needs a mount namespace, which this user may not make: run as root, or take \
+             --client uml",
+            local.name()
+        )));
+    }
+    let image = place.image(None)?;
+    let device = image
+        .as_deref()
+        .map_or_else(String::new, |path| path.display().to_string());
+    let mount = LocalMount {
+        client: "fuse".into(),
+        mount: local.mount(&place.mountpoint, &device),
+        image: image.is_some(),
+    };
+    let root = host_root(way, place)?;
+    let config = |link: &UnixStream| AgentConfig {
+        root,
+        ..AgentConfig::new(link.as_fd(), way.namespaces(), Volume::Local(mount))
+    };
+    let (link, agent) = start_agent(config, &[], PATIENCE)?;
+    Ok(Live::new(link, agent, None, false))
 }
 
 fn unmount_left(mountpoint: &Path) {

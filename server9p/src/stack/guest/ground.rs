@@ -10,7 +10,10 @@ use nix::{
 };
 
 use super::{GuestConfig, modules, pump, virtio};
-use crate::stack::{Conditions, Mounted, agent::Ground, mounts};
+use crate::stack::{Conditions, Mounted, agent::Ground, local, mounts, root};
+
+/// The type of mounts whose volume a server provides.
+pub const NINE: &str = "9p";
 
 /// Makes the mount in a guest.
 #[derive(Debug)]
@@ -39,6 +42,13 @@ impl Ground for GuestGround {
         let point = &config.mount.mountpoint;
         fs::create_dir_all(point)
             .map_err(|err| format!("the guest cannot make {}: {err}", point.display()))?;
+        if config.root.runtime {
+            root::put_image_content(point)?;
+        }
+        if config.mount.fs_type != NINE {
+            local::mount_it(&config.mount)?;
+            return Ok(describe(config));
+        }
         let mut options = config.mount.options.clone();
         let mut ours = None;
         if let Some(port) = &config.mount.port {
@@ -52,7 +62,7 @@ impl Ground for GuestGround {
         let mounted = mount(
             Some(config.mount.source.as_str()),
             point,
-            Some("9p"),
+            Some(NINE),
             MsFlags::empty(),
             Some(options.as_str()),
         );

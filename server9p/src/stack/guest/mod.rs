@@ -52,13 +52,15 @@ pub struct GuestConfig {
     pub mount: GuestMount,
 }
 
-/// A 9P mount.
+/// A mount of the volume.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct GuestMount {
     /// What is mounted: an address, or a tag.
     pub source: String,
     /// Where.
     pub mountpoint: PathBuf,
+    /// Its type, `9p` unless no server takes part.
+    pub fs_type: String,
     /// The options, as `mount -o` takes them.
     pub options: String,
     /// Modules that it needs, without those that they need.

@@ -30,7 +30,9 @@ pub const INIT: &str = "/init";
 pub const LIBRARIES: &str = "/lib";
 /// What a guest needs that has all it works with over virtio. Of the transports, 9pnet_fd was part of 9pnet until
 /// 5.17.
-const WANTED: [&str; 6] = [
+const WANTED: [&str; 8] = [
+    "virtio_blk",
+    "ext4",
     "virtio_pci",
     "virtio_console",
     "9pnet_virtio",

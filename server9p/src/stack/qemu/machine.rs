@@ -66,6 +66,10 @@ pub enum Volume<'a> {
     },
     /// Another, at the other end of this stream socket.
     Other(BorrowedFd<'a>),
+    /// Nobody: it is on a block device with this file.
+    Disk(BorrowedFd<'a>),
+    /// Nobody: it needs nothing of the machine's.
+    None,
 }
 
 impl Machine<'_> {
@@ -96,6 +100,15 @@ impl Machine<'_> {
                 list.add("-virtfs", with(options, more));
             }
             Volume::Other(socket) => list.port("server", *socket, SERVER_PORT),
+            Volume::Disk(file) => {
+                let file = descriptor(*file);
+                list.add(
+                    "-drive",
+                    format!("file={file},format=raw,media=disk,id=vol-0,if=none"),
+                );
+                list.add("-device", "virtio-blk-pci,drive=vol-0,serial=vol-0");
+            }
+            Volume::None => {}
         }
         if let Some(trace) = self.trace {
             list.add("-msg", "timestamp=on");

@@ -36,6 +36,7 @@ use super::{
     guard::Guard,
     guest::{
         self, GuestConfig, GuestMount,
+        ground::NINE,
         virtio::{SERVER_PORT, VOLUME_TAG},
     },
     live::Live,
@@ -52,6 +53,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const KVM_PATIENCE: Duration = Duration::from_secs(10);
 /// The guest's memory, in MiB; only what it uses is taken from the host.
 const MEMORY: u32 = 768;
+/// Its first block device.
+const DISK: &str = "/dev/vda";
 /// The program that Debian's package brings.
 const QEMU: &str = "qemu-system-x86_64";
 /// The msize that the VM runtime asks for; Linux's virtio transport leaves 512000 of it.
@@ -219,7 +222,7 @@ impl QemuClient {
         let initramfs = initramfs::open(&program, &self.emulator.kernel)?;
         let (link, guest_end) = UnixStream::pair().map_err(failed("the guest's link"))?;
         let (connection, served) = match place.source {
-            Source::Qemu => (None, None),
+            Source::Qemu | Source::Local(_) => (None, None),
             Source::Server(server) => {
                 let (connection, served) = place.start(server)?;
                 (Some(connection), Some(served))
@@ -229,24 +232,34 @@ impl QemuClient {
             (Source::Qemu, Some(path)) => Some(open_trace(path)?),
             _ => None,
         };
+        let disk = match place.image(place.run_as)? {
+            None => None,
+            Some(path) => {
+                let opened = File::options().read(true).write(true).open(path);
+                Some(opened.map_err(failed("the storage volume"))?)
+            }
+        };
         let machine = Machine {
             accelerator,
             memory: MEMORY,
             kernel: kernel.as_fd(),
             initramfs: initramfs.as_fd(),
             agent: guest_end.as_fd(),
-            volume: match &connection {
-                None => Volume::Qemu {
+            volume: match (&connection, &disk) {
+                (Some(connection), _) => Volume::Other(connection.as_fd()),
+                (None, Some(disk)) => Volume::Disk(disk.as_fd()),
+                (None, None) if place.source == Source::Qemu => Volume::Qemu {
                     export: &place.export,
                     read_only: place.options.read_only,
                 },
-                Some(connection) => Volume::Other(connection.as_fd()),
+                (None, None) => Volume::None,
             },
             trace: trace.as_ref().map(AsFd::as_fd),
         };
         let mut keep: Vec<BorrowedFd> = vec![kernel.as_fd(), initramfs.as_fd(), guest_end.as_fd()];
         keep.extend(connection.as_ref().map(AsFd::as_fd));
         keep.extend(trace.as_ref().map(AsFd::as_fd));
+        keep.extend(disk.as_ref().map(AsFd::as_fd));
         let config = KeeperConfig {
             guard: Guard::for_this_user(),
             program: self.emulator.program.clone(),
@@ -282,6 +295,7 @@ impl QemuClient {
 
 fn mount(place: &Place) -> GuestMount {
     let (options, port) = match place.source {
+        Source::Local(local) => return local.mount(&place.mountpoint, DISK),
         Source::Qemu => (
             format!(
                 "trans=virtio,version=9p2000.L,msize={RUNTIME_MSIZE}{}",
@@ -297,6 +311,7 @@ fn mount(place: &Place) -> GuestMount {
     GuestMount {
         source: VOLUME_TAG.into(),
         mountpoint: place.mountpoint.clone(),
+        fs_type: NINE.into(),
         options,
         modules: Vec::new(),
         port,

@@ -70,6 +70,8 @@ pub struct KeeperConfig {
     pub init: PathBuf,
     /// The guest's memory, in MiB.
     pub memory: u32,
+    /// The file of its block device, if it has one.
+    pub disk: Option<PathBuf>,
     /// Where the kernel may keep its files.
     pub directory: PathBuf,
 }
@@ -151,6 +153,12 @@ fn start(config: &KeeperConfig, wire: OwnedFd) -> io::Result<std::process::Child
         .args(["con=null", "con0=null,fd:1", "ssl=null"])
         .args(["panic=-1", "quiet"])
         .args(QUICKLY)
+        .args(
+            config
+                .disk
+                .iter()
+                .map(|disk| format!("ubd0={}", disk.display())),
+        )
         .arg(wire_option)
         // What follows is for init.
         .args(["--", "@guest", "{}"])

@@ -22,18 +22,20 @@ use self::{keeper::KeeperConfig, kernels::Kernel};
 use super::{
     StackError,
     guard::Guard,
-    guest::{self, GuestConfig, GuestMount, HOST, PORT_9P},
+    guest::{self, GuestConfig, GuestMount, HOST, PORT_9P, ground::NINE},
     live::Live,
     process::{self, Helper},
     root::Root,
-    server::why_not,
-    volume::{Client, Place},
+    server::{Server, why_not},
+    volume::{Client, Place, Source},
 };
 
 /// How long a guest may take to boot on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The guest's memory, in MiB; only what it uses is taken from the host.
 const MEMORY: u32 = 768;
+/// Its first block device.
+const DISK: &str = "/dev/ubda";
 
 /// Mounts in a user-mode Linux with this kernel.
 #[derive(Debug, Clone)]
@@ -49,8 +51,18 @@ impl Client for UmlClient {
                 StackError::Unavailable(format!("{what} cannot be started: {err}"))
             }
         };
-        let server = place.source.server("uml")?;
-        let (client_end, served) = place.start(server)?;
+        let (client_end, served, mount) = match place.source {
+            Source::Local(local) => {
+                // Nobody asks for a server.
+                let (unused, _) = UnixStream::pair().map_err(failed("the guest's link"))?;
+                (unused, None, local.mount(&place.mountpoint, DISK))
+            }
+            Source::Server(_) | Source::Qemu => {
+                let server = place.source.server("uml")?;
+                let (client_end, served) = place.start(server)?;
+                (client_end, Some(served), self.mount(place, server))
+            }
+        };
         let (link, guest_end) = UnixStream::pair().map_err(failed("the guest's link"))?;
         let config = KeeperConfig {
             link: guest_end.as_raw_fd(),
@@ -59,28 +71,25 @@ impl Client for UmlClient {
             kernel: self.kernel.binary.clone(),
             init: process::program().map_err(failed("the guest"))?,
             memory: MEMORY,
+            disk: place.image(None)?,
             directory: place.directory("uml")?,
         };
         let keep = [guest_end.as_fd(), client_end.as_fd()];
         let keeper =
             Helper::start("the guest", "@uml", &config, &keep).map_err(failed("the guest"))?;
         drop((guest_end, client_end));
-        let transport = format!("trans=tcp,port={PORT_9P}");
         let guest = GuestConfig {
             client: "uml".into(),
             modules: Some(self.kernel.modules.clone()),
             root: Root::of(place.options.profile),
-            mount: GuestMount {
-                source: HOST.to_string(),
-                mountpoint: place.mountpoint.clone(),
-                options: place.v9fs_options(&transport, server),
-                modules: self.mount_modules(),
-                port: None,
-            },
+            mount,
         };
         match guest::come_up(link, keeper, &guest, PATIENCE) {
-            Ok((link, keeper)) => Ok(Live::new(link, keeper, Some(served), true)),
-            Err(err) => Err(why_not(served, err)),
+            Ok((link, keeper)) => Ok(Live::new(link, keeper, served, true)),
+            Err(err) => Err(match served {
+                Some(served) => why_not(served, err),
+                None => err,
+            }),
         }
     }
 
@@ -90,6 +99,18 @@ impl Client for UmlClient {
 }
 
 impl UmlClient {
+    fn mount(&self, place: &Place, server: Server) -> GuestMount {
+        let transport = format!("trans=tcp,port={PORT_9P}");
+        GuestMount {
+            source: HOST.to_string(),
+            mountpoint: place.mountpoint.clone(),
+            fs_type: NINE.into(),
+            options: place.v9fs_options(&transport, server),
+            modules: self.mount_modules(),
+            port: None,
+        }
+    }
+
     /// Until 5.17 the transport was part of 9pnet.
     fn mount_modules(&self) -> Vec<String> {
         let list = self.kernel.modules.join("modules.dep");

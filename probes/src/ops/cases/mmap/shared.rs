@@ -35,7 +35,6 @@ submit!(
     Case::new("mmap.shared_read_rdwr", "a shared mapping for reading alone is granted on a file opened read-write", shared_read_rdwr)
         .source("POSIX mmap(); generic_file_readonly_mmap refuses by the descriptor, not the protection; etcd-io/bbolt#102")
         .needed_by(&["bbolt, etcd", "dockerd (volume store)", "LMDB", "SQLite (mmap_size)"])
-        .cache_remedies(&[Cache::Mmap, Cache::Loose])
 );
 
 fn shared_read_rdwr(_: &mut Ctx) -> CaseOutcome {
@@ -59,7 +58,6 @@ submit!(
         "dotnet build",
         "lld"
     ])
-    .cache_remedies(&[Cache::Mmap, Cache::Loose])
 );
 
 fn shared_write(_: &mut Ctx) -> CaseOutcome {
@@ -83,7 +81,6 @@ submit!(
         "Kafka (index files)",
         "MDBX"
     ])
-    .cache_remedies(&[Cache::Mmap, Cache::Loose])
 );
 
 fn shared_write_grown(_: &mut Ctx) -> CaseOutcome {
@@ -118,7 +115,6 @@ submit!(
         "PostgreSQL with mmap",
         "nginx-like shared zones"
     ])
-    .cache_remedies(&[Cache::Mmap, Cache::Loose])
 );
 
 fn two_processes(_: &mut Ctx) -> CaseOutcome {
@@ -157,7 +153,6 @@ submit!(
     )
     .source("Linux: one page cache for both; POSIX leaves it open")
     .needed_by(&["LMDB", "Java FileChannel.map"])
-    .cache_remedies(&[Cache::Mmap, Cache::Loose])
 );
 
 fn write_then_read(_: &mut Ctx) -> CaseOutcome {
