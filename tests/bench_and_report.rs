@@ -103,9 +103,24 @@ fn a_bench_s_result_becomes_pages() {
         site.to_str().unwrap(),
     ]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
-    assert_eq!(entries(&site), ["index.html", "report.md"]);
-    let html = fs::read_to_string(site.join("index.html")).unwrap();
+    let there = entries(&site);
+    for name in [
+        "index.html",
+        "throughput.html",
+        "stacks.html",
+        "style.css",
+        "site.js",
+        "run",
+    ] {
+        assert!(
+            there.iter().any(|entry| entry == name),
+            "{name} is not in {there:?}"
+        );
+    }
+    let html = fs::read_to_string(site.join("throughput.html")).unwrap();
     assert!(html.contains("<svg") && html.contains("path/unknown/unknown"));
+    let ran = place.run(&["report", out.to_str().unwrap(), "--format", "markdown"]);
+    assert!(ran.stdout.contains("small_files"), "{ran:?}");
     assert!(
         fs::read_to_string(site.join("report.md"))
             .unwrap()

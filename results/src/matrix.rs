@@ -207,3 +207,8 @@ fn groups<'a>(stacks: &[Column<'a>]) -> Vec<Group<'a>> {
 pub(crate) fn family(id: &str) -> &str {
     id.split_once('.').map_or(id, |(family, _)| family)
 }
+
+/// What stands after an id's first dot; all of an id without one.
+pub(crate) fn name_in_family(id: &str) -> &str {
+    id.split_once('.').map_or(id, |(_, name)| name)
+}

@@ -1,6 +1,6 @@
-//! Pages for people, made of any number of reports: one Markdown page and one self-contained HTML page.
+//! One Markdown page of any number of reports, for a README or an issue; and what it shares with the site.
 //!
-//! Both are pure functions of the reports. [`matrix`] and [`throughput`] turn reports into what the pages show;
+//! It is a pure function of the reports. [`matrix`] and [`throughput`] turn reports into what the page shows;
 //! the templates in `results/templates/` only lay it out. Everything that comes from a report is escaped where
 //! it is written, by the renderer and not by the templates, so that no template can forget it.
 
@@ -8,17 +8,17 @@ mod details;
 mod matrix;
 mod plot;
 mod render;
-mod throughput;
+pub(crate) mod throughput;
 
-pub(crate) use render::{escape_markdown, markdown_code};
+pub(crate) use render::{escape_html, escape_markdown, markdown_code, render};
 use serde::Serialize;
 
-use crate::{Report, Verdict};
+use crate::{Matrix, Report, Verdict};
 
-/// What both pages show.
+/// What the page shows.
 #[derive(Serialize)]
 struct Page {
-    matrix: matrix::Matrix,
+    matrix: matrix::Table,
     details: Vec<details::Detail>,
     throughput: Vec<throughput::Workload>,
     runs: Vec<Run>,
@@ -51,10 +51,11 @@ struct Legend {
 
 impl Page {
     fn of(reports: &[Report]) -> Self {
-        let matrix = matrix::Matrix::of(reports);
+        let all = Matrix::of(reports);
+        let runs: Vec<_> = all.stacks.iter().map(|stack| stack.runs.clone()).collect();
         Page {
-            details: details::of(reports),
-            throughput: throughput::of(reports),
+            details: details::of(&all),
+            throughput: throughput::workloads(&runs),
             runs: reports.iter().map(run).collect(),
             legend: Verdict::ALL
                 .into_iter()
@@ -64,7 +65,7 @@ impl Page {
                     meaning: v.meaning(),
                 })
                 .collect(),
-            matrix,
+            matrix: matrix::Table::of(&all),
         }
     }
 }
@@ -101,12 +102,7 @@ fn run(report: &Report) -> Run {
     }
 }
 
-/// One HTML page that needs nothing else: no script, no other file, no network.
-pub fn html(reports: &[Report]) -> String {
-    render::render("index.html", &Page::of(reports))
-}
-
 /// One Markdown page, for a README or an issue.
 pub fn markdown(reports: &[Report]) -> String {
-    render::render("report.md", &Page::of(reports))
+    render("report.md", &Page::of(reports))
 }

@@ -16,6 +16,7 @@ mod tap;
 pub use json::Json;
 pub use jsonl::JsonLines;
 pub use junit::Junit;
+pub(crate) use junit::junit_of;
 pub use table::{Look, Table};
 pub use tap::Tap;
 

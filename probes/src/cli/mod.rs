@@ -74,7 +74,7 @@ enum Command {
     Mount(mount::Mount),
     /// Say what this machine has, what is missing, and what brings it
     Doctor(doctor::Doctor),
-    /// Make pages of results: one of HTML, one of Markdown
+    /// Make a site of results, or a table, Markdown, CSV, JUnit, TAP or a compact matrix as data
     Report(report::ReportPages),
 }
 

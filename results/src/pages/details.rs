@@ -2,14 +2,13 @@
 
 use serde::Serialize;
 
-use super::matrix::{anchor, families, needs_words, stacks_with_cases};
-use crate::{CaseResult, Report};
+use super::matrix::needs_words;
+use crate::{CaseResult, Matrix};
 
 /// A case and its findings.
 #[derive(Serialize)]
 pub(super) struct Detail {
     pub id: String,
-    pub anchor: String,
     pub title: String,
     pub findings: Vec<Finding>,
 }
@@ -43,37 +42,31 @@ pub(super) struct Tried {
 }
 
 /// The cases that need words, in the order of the matrix.
-pub(super) fn of(reports: &[Report]) -> Vec<Detail> {
-    let stacks = stacks_with_cases(reports);
-    let cases = families(&stacks)
-        .into_iter()
-        .flat_map(|family| family.cases);
-    cases
-        .filter_map(|case| {
-            let mut findings: Vec<Finding> = Vec::new();
-            for stack in &stacks {
-                let Some(result) = stack.get(&case.id).filter(|result| needs_words(result)) else {
-                    continue;
-                };
-                let report = stack.report;
-                let stack = format!("{} ({})", report.stack.name(), super::matrix::about(report));
-                let found = finding(result);
-                match findings.iter_mut().find(|f| same(f, &found)) {
-                    Some(known) => known.stacks.push(stack),
-                    None => findings.push(Finding {
-                        stacks: vec![stack],
-                        ..found
-                    }),
-                }
+pub(super) fn of(matrix: &Matrix<'_>) -> Vec<Detail> {
+    let rows = matrix.rows().map(|(_, row)| row);
+    rows.filter_map(|row| {
+        let mut findings: Vec<Finding> = Vec::new();
+        for (stack, placed) in matrix.stacks.iter().zip(&row.cells) {
+            let Some(result) = placed.map(|p| p.case).filter(|case| needs_words(case)) else {
+                continue;
+            };
+            let stack = format!("{} ({})", stack.name(), stack.about());
+            let found = finding(result);
+            match findings.iter_mut().find(|f| same(f, &found)) {
+                Some(known) => known.stacks.push(stack),
+                None => findings.push(Finding {
+                    stacks: vec![stack],
+                    ..found
+                }),
             }
-            (!findings.is_empty()).then(|| Detail {
-                id: case.id.clone(),
-                anchor: anchor(&case.id),
-                title: case.title.clone(),
-                findings,
-            })
+        }
+        (!findings.is_empty()).then(|| Detail {
+            id: row.id.to_owned(),
+            title: row.title.to_owned(),
+            findings,
         })
-        .collect()
+    })
+    .collect()
 }
 
 fn same(a: &Finding, b: &Finding) -> bool {

@@ -12,6 +12,13 @@ use crate::text::clean;
 
 const MARKDOWN: AutoEscape = AutoEscape::Custom(Cow::Borrowed("markdown"));
 
+/// A template that is part of the program, by its name below `results/templates`.
+macro_rules! template {
+    ($name:literal) => {
+        ($name, include_str!(concat!("../../templates/", $name)))
+    };
+}
+
 static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut env = Environment::new();
     let syntax = SyntaxConfig::builder()
@@ -33,9 +40,22 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
         Value::from_safe_string(markdown_code(text).replace('|', r"\|"))
     });
     for (name, source) in [
-        ("index.html", include_str!("../../templates/index.html")),
-        ("style.css", include_str!("../../templates/style.css")),
-        ("report.md", include_str!("../../templates/report.md")),
+        template!("report.md"),
+        template!("site/base.html"),
+        template!("site/macros.html"),
+        template!("site/matrix.html"),
+        template!("site/index.html"),
+        template!("site/group.html"),
+        template!("site/finding.html"),
+        template!("site/case.html"),
+        template!("site/cause.html"),
+        template!("site/causes.html"),
+        template!("site/stack.html"),
+        template!("site/stacks.html"),
+        template!("site/run.html"),
+        template!("site/throughput.html"),
+        template!("site/changes.html"),
+        template!("site/fidelity.html"),
     ] {
         env.add_template(name, source)
             .expect("the templates are part of the program and parse");
@@ -44,7 +64,7 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
 });
 
 /// Renders a template that is part of the program.
-pub(super) fn render(name: &str, page: &impl Serialize) -> String {
+pub(crate) fn render(name: &str, page: &impl Serialize) -> String {
     TEMPLATES
         .get_template(name)
         .and_then(|template| template.render(Serde(page)))
@@ -67,7 +87,7 @@ fn write_escaped(
 }
 
 /// The text as it stands in HTML, between tags or in a quoted attribute.
-pub(super) fn escape_html(text: &str) -> String {
+pub(crate) fn escape_html(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in clean(text).chars() {
         match c {

@@ -2,15 +2,12 @@
 
 use serde::Serialize;
 
-use super::{
-    matrix::{about, by_stack},
-    plot::{self, Bar},
-};
-use crate::{BenchResult, Report, Samples, text::number};
+use super::plot::{self, Bar};
+use crate::{BenchResult, Report, Samples, matrix::about, text::number};
 
 /// A workload on all stacks.
 #[derive(Serialize)]
-pub(super) struct Workload {
+pub(crate) struct Workload {
     pub id: String,
     pub title: String,
     pub unit: String,
@@ -21,7 +18,7 @@ pub(super) struct Workload {
 
 /// A workload on one stack.
 #[derive(Serialize)]
-pub(super) struct Row {
+pub(crate) struct Row {
     pub stack: String,
     pub about: String,
     pub native: Figures,
@@ -34,17 +31,17 @@ pub(super) struct Row {
 
 /// A median and its interval, as written on the page.
 #[derive(Serialize)]
-pub(super) struct Figures {
+pub(crate) struct Figures {
     pub median: String,
     pub low: String,
     pub high: String,
 }
 
-/// The workloads in the order in which they first occur; of several results of one stack the latest.
-pub(super) fn of(reports: &[Report]) -> Vec<Workload> {
-    let stacks = by_stack(reports);
+/// The workloads in the order in which they first occur, on stacks that are given as their runs, the latest
+/// first: of several results of one stack the latest.
+pub(crate) fn workloads(stacks: &[Vec<&Report>]) -> Vec<Workload> {
     let mut workloads: Vec<&BenchResult> = Vec::new();
-    for bench in reports.iter().flat_map(|r| &r.bench) {
+    for bench in stacks.iter().flatten().flat_map(|r| &r.bench) {
         if workloads
             .iter()
             .all(|b| (&b.workload, &b.unit) != (&bench.workload, &bench.unit))
@@ -54,7 +51,7 @@ pub(super) fn of(reports: &[Report]) -> Vec<Workload> {
     }
     workloads
         .into_iter()
-        .map(|first| workload(first, &stacks))
+        .map(|first| workload(first, stacks))
         .collect()
 }
 

@@ -39,7 +39,7 @@ impl<W: io::Write> Reporter for Junit<W> {
         };
         if let Some(report) = self.builder.report() {
             let mut xml = Writer::new_with_indent(&mut self.out, b' ', 2);
-            suites(&mut xml, report, interrupted)?;
+            suites(&mut xml, &[(report, interrupted)])?;
             self.out.write_all(b"\n")?;
             self.out.flush()?;
         }
@@ -47,22 +47,46 @@ impl<W: io::Write> Reporter for Junit<W> {
     }
 }
 
-fn suites<W: io::Write>(
+/// Several runs in one document, a suite each.
+pub(crate) fn junit_of(reports: &[Report]) -> String {
+    let mut out = Vec::new();
+    let mut xml = Writer::new_with_indent(&mut out, b' ', 2);
+    let runs: Vec<_> = (reports.iter())
+        .map(|report| {
+            let interrupted = report.finished.is_none();
+            (
+                report,
+                interrupted.then_some("it ended before its plan was done"),
+            )
+        })
+        .collect();
+    suites(&mut xml, &runs).expect("a Vec takes everything");
+    out.push(b'\n');
+    String::from_utf8(out).expect("every form is UTF-8")
+}
+
+fn suites<W: io::Write>(xml: &mut Writer<W>, runs: &[(&Report, Option<&str>)]) -> io::Result<()> {
+    xml.write_event(Xml::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
+    let mut root = vec![("name", "probe9p".to_owned())];
+    root.extend(tally(runs.iter().map(|(report, _)| *report)));
+    open(xml, "testsuites", &root)?;
+    for (report, interrupted) in runs {
+        suite(xml, report, *interrupted)?;
+    }
+    close(xml, "testsuites")
+}
+
+fn suite<W: io::Write>(
     xml: &mut Writer<W>,
     report: &Report,
     interrupted: Option<&str>,
 ) -> io::Result<()> {
-    xml.write_event(Xml::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
-    let tally = tally(report);
-    let mut root = vec![("name", "probe9p".to_owned())];
-    root.extend(tally.clone());
-    open(xml, "testsuites", &root)?;
     let mut suite = vec![
         ("name", report.stack.name()),
         ("timestamp", report.started.clone()),
         ("id", report.run_id.clone()),
     ];
-    suite.extend(tally);
+    suite.extend(tally([report]));
     open(xml, "testsuite", &suite)?;
     open(xml, "properties", &[])?;
     for (name, value) in properties(report) {
@@ -103,8 +127,7 @@ fn suites<W: io::Write>(
             &format!("The run was interrupted: {reason}"),
         )?;
     }
-    close(xml, "testsuite")?;
-    close(xml, "testsuites")
+    close(xml, "testsuite")
 }
 
 fn testcase<W: io::Write>(xml: &mut Writer<W>, case: &CaseResult) -> io::Result<()> {
@@ -152,29 +175,27 @@ fn explain(case: &CaseResult) -> String {
     lines.join("\n")
 }
 
-fn tally(report: &Report) -> Vec<(&'static str, String)> {
-    let of = |wanted: &dyn Fn(Verdict) -> bool| {
-        report
-            .cases
-            .iter()
-            .filter(|c| wanted(c.verdict))
-            .count()
-            .to_string()
-    };
+fn tally<'a>(reports: impl IntoIterator<Item = &'a Report>) -> Vec<(&'static str, String)> {
     let hard = |v| matches!(v, Verdict::Hangs | Verdict::Crashes);
-    let total: f64 = report.cases.iter().map(|c| c.volume.duration_ms).sum();
+    let (mut tests, mut failures, mut errors, mut skipped, mut time) = (0, 0, 0, 0, 0.0);
+    for report in reports {
+        tests += report.cases.len() + report.bench.len();
+        for case in &report.cases {
+            time += case.volume.duration_ms;
+            match case.verdict {
+                Verdict::Skipped | Verdict::Invalid => skipped += 1,
+                verdict if hard(verdict) => errors += 1,
+                verdict if verdict.is_bad() => failures += 1,
+                _ => {}
+            }
+        }
+    }
     vec![
-        (
-            "tests",
-            (report.cases.len() + report.bench.len()).to_string(),
-        ),
-        ("failures", of(&|v| v.is_bad() && !hard(v))),
-        ("errors", of(&hard)),
-        (
-            "skipped",
-            of(&|v| matches!(v, Verdict::Skipped | Verdict::Invalid)),
-        ),
-        ("time", seconds(total)),
+        ("tests", tests.to_string()),
+        ("failures", failures.to_string()),
+        ("errors", errors.to_string()),
+        ("skipped", skipped.to_string()),
+        ("time", seconds(time)),
     ]
 }
 

@@ -323,3 +323,83 @@ pub fn has_every_verdict(cases: &[CaseResult]) -> bool {
         .iter()
         .all(|v| cases.iter().any(|c| c.verdict == *v))
 }
+
+/// Two stacks that differ in one verdict, a second run of the first stack, and the reference.
+pub fn reports() -> Vec<Report> {
+    let first = report(&run(cases(), vec![]));
+    let mut other = report(&run(cases(), benches()));
+    other.run_id = "20261124T070000Z-11aa".into();
+    other.started = "2026-11-24T07:00:00Z".into();
+    other.finished = None;
+    other.stack = stack("uml", "6.1.0");
+    other.cases.remove(3);
+    other.cases[2] = case(
+        "special.mkfifo",
+        "A named pipe can be made",
+        ok(0.2),
+        ok(0.4),
+    );
+    let mut bench = report(&run(vec![], benches()));
+    bench.run_id = "20261123T080000Z-77cc".into();
+    bench.started = "2026-11-23T08:00:00Z".into();
+    let mut again = first.clone();
+    again.run_id = "20261125T060102Z-5e5e".into();
+    again.started = "2026-11-25T06:01:02Z".into();
+    again.cases[2] = case(
+        "special.mkfifo",
+        "A named pipe can be made",
+        ok(0.2),
+        ok(0.4),
+    );
+    let mut reference = report(&run(cases(), vec![]));
+    reference.run_id = "20261123T050000Z-0001".into();
+    reference.started = "2026-11-23T05:00:00Z".into();
+    reference.stack = stack("qemu", "5.10.0-46-amd64");
+    reference.stack.server = "qemu".into();
+    let mut all = vec![first, other, bench, again, reference];
+    for report in &mut all {
+        report.integrity = None;
+    }
+    all
+}
+
+/// What someone may have called a file, a program or a host, to break out of wherever it is written.
+pub const HOSTILE: &str = r#""'><script>alert(1)</script><img src=x onerror=alert(1)></style></td>--> `|`{{ 7*7 }}{% x %}"#;
+
+/// The reports with every text made hostile; those that the schema restricts stay as they are.
+pub fn hostile(reports: Vec<Report>) -> Vec<Report> {
+    let mut value = serde_json::to_value(reports).unwrap();
+    make_hostile(&mut value);
+    serde_json::from_value(value).unwrap()
+}
+
+fn make_hostile(value: &mut serde_json::Value) {
+    use serde_json::Value;
+    const KEPT: [&str; 5] = ["outcome", "verdict", "kind", "started", "finished"];
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(make_hostile),
+        Value::Object(members) => {
+            let kept = |key: &String| KEPT.contains(&key.as_str());
+            for (_, member) in members.iter_mut().filter(|(key, _)| !kept(key)) {
+                make_hostile(member);
+            }
+        }
+        Value::String(text) => text.push_str(HOSTILE),
+        _ => {}
+    }
+}
+
+/// Asserts that a generated file is committed as it is; with UPDATE_SCHEMA it becomes so.
+pub fn committed(name: &str, generated: &str) {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    if std::env::var_os("UPDATE_SCHEMA").is_some() {
+        std::fs::write(&path, generated).unwrap();
+    }
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        committed == generated,
+        "{} is not what the types give; look at what changed for those who read such files, then run \
+         `UPDATE_SCHEMA=1 cargo test -p results`",
+        path.display()
+    );
+}
