@@ -31,3 +31,11 @@ sqlite *args:
 # What this machine lacks, installed
 setup *args:
     scripts/setup {{args}}
+
+# The published matrix: every run of results/published/plan.toml that was not made yet, then the site of all
+publish *args:
+    cargo run --release -- publish {{args}}
+
+# A site of the published runs
+site out="target/site":
+    cargo run --release -- report results/published/*/report.json --out {{out}}

@@ -18,6 +18,9 @@ fn the_comparison_s_committed_schema_is_up_to_date() {
 
 #[test]
 fn the_matrix_s_committed_schema_is_up_to_date() {
-    let name = format!("schema/matrix-{}.json", results::forms::MATRIX_SCHEMA_VERSION);
+    let name = format!(
+        "schema/matrix-{}.json",
+        results::forms::MATRIX_SCHEMA_VERSION
+    );
     committed(&name, &results::forms::matrix_schema());
 }

@@ -18,6 +18,7 @@ mod list;
 mod merge;
 mod mount;
 mod output;
+mod publish;
 mod report;
 mod run;
 mod select_args;
@@ -76,6 +77,8 @@ enum Command {
     Doctor(doctor::Doctor),
     /// Make a site of results, or a table, Markdown, CSV, JUnit, TAP or a compact matrix as data
     Report(report::ReportPages),
+    /// Make the runs of a plan that were not made yet, keep them, and make the site of all
+    Publish(publish::Publish),
 }
 
 impl Command {
@@ -94,6 +97,7 @@ impl Command {
             Command::Mount(mount) => mount.run(),
             Command::Doctor(doctor) => doctor.run(),
             Command::Report(report) => report.run(),
+            Command::Publish(publish) => publish.run(),
         }
     }
 }
