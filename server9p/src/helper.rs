@@ -5,11 +5,30 @@
 //! with `@`; [`dispatch`] runs them. Both programs call it before anything else, so that a helper has one
 //! thread and nothing of the program's own around it.
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{ffi::OsString, process::ExitCode, sync::OnceLock};
 
 use serde::de::DeserializeOwned;
 
 use crate::stack::{agent, fuse, guest, qemu, server::ServeConfig, uml, visible};
+
+/// What a program does when it is started with arguments that are a command of its own; `None` for others.
+pub type OwnCommands = fn(&[OsString]) -> Option<ExitCode>;
+
+static OWN_COMMANDS: OnceLock<OwnCommands> = OnceLock::new();
+
+/// Names the commands that worlds run with [`crate::stack::SELF`]. A process of a world forks for such a
+/// command and calls `run` in the child, instead of starting the program anew: in a user-mode Linux that
+/// is what most of a short command's time would go to. `run` finds one thread, its arguments in its parameter
+/// alone, and nothing open but the three standard descriptors. Only the first call counts; to be called before
+/// [`dispatch`].
+pub fn own_commands(run: OwnCommands) {
+    let _ = OWN_COMMANDS.set(run);
+}
+
+/// Runs the command of our own that `args` name, if the program told of any.
+pub(crate) fn run_own(args: &[OsString]) -> Option<ExitCode> {
+    OWN_COMMANDS.get().and_then(|run| run(args))
+}
 
 /// Runs the helper that `args` (without the program's name) asks for, and says how it ended; `None` when
 /// `args` asks for no helper of this library.

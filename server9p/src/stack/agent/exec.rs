@@ -1,4 +1,7 @@
 //! From a fork to a command's first instruction.
+//!
+//! A command of our own goes on in the forked process: the agent is this very program, has one thread and
+//! little memory, so that nothing tells the child from one that was started anew but the time it takes.
 
 use std::{
     env,
@@ -9,6 +12,7 @@ use std::{
         unix::ffi::OsStrExt,
     },
     path::Path,
+    process::ExitCode,
 };
 
 use nix::{
@@ -21,12 +25,17 @@ use nix::{
     unistd::{Gid, Uid, chdir, execve, getppid, setgroups, setresgid, setresuid, setsid},
 };
 
-use crate::stack::{CommandSpec, SELF};
+use crate::{
+    helper,
+    stack::{CommandSpec, SELF},
+};
 
 /// Exit code of a command that was found but could not be started, as shells have it.
 const CANNOT_START: i32 = 126;
 /// Exit code of a command that was not found, as shells have it.
 const NOT_FOUND: i32 = 127;
+/// Exit code of a command of our own that failed: they say no more than that.
+const OWN_FAULT: i32 = 70;
 
 /// Becomes the command; on failure writes a sentence to its standard error and exits as shells do.
 pub fn run(spec: &CommandSpec, stdout: &OwnedFd, stderr: &OwnedFd, supervisor: u32) -> ! {
@@ -65,7 +74,7 @@ fn become_command(
         Errno::result(unsafe { libc::dup2(from, to) }).map_err(failed("redirect"))?;
     }
     setsid().map_err(failed("make a session"))?;
-    reset_signals();
+    let _ = SigSet::all().thread_unblock();
     umask(Mode::from_bits_truncate(spec.umask.unwrap_or(0o022)));
     if spec.fresh {
         std::fs::create_dir(&spec.cwd).map_err(failed(format_args!(
@@ -85,17 +94,46 @@ fn become_command(
     if getppid().as_raw() as u32 != supervisor {
         return Err((CANNOT_START, "the supervisor died".into()));
     }
+    if let Some(code) = own(spec) {
+        // Writes out what is buffered.
+        std::process::exit(code);
+    }
+    reset_signals();
     Err(exec(spec))
 }
 
-/// Rust ignores SIGPIPE and the agent blocks SIGCHLD; a command expects neither.
+/// Runs a command of our own in this process and says its exit code; `None` when it has to be started anew.
+fn own(spec: &CommandSpec) -> Option<i32> {
+    // A process that became another user is hidden from that user in /proc until it starts a program. Signals are as
+    // Rust has them in every program.
+    if spec.user.is_some() || spec.argv.first()? != SELF {
+        return None;
+    }
+    let variables = environment(spec);
+    // SAFETY: closes what is not for the command; this process uses none of it any more.
+    unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
+    for (name, _) in env::vars_os() {
+        // SAFETY: this process has one thread.
+        unsafe { env::remove_var(name) };
+    }
+    for (name, value) in variables {
+        // SAFETY: as above.
+        unsafe { env::set_var(name, value) };
+    }
+    let ended = helper::run_own(&spec.argv[1..])?;
+    Some(match ended {
+        ExitCode::SUCCESS => 0,
+        _ => OWN_FAULT,
+    })
+}
+
+/// Rust ignores SIGPIPE, and commands of others do not expect it.
 fn reset_signals() {
     let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
     for signal in Signal::iterator() {
         // SAFETY: restores the default; no handler is installed.
         let _ = unsafe { sigaction(signal, &default) };
     }
-    let _ = SigSet::all().thread_unblock();
 }
 
 fn become_user(uid: u32, gid: u32) -> Result<(), (i32, String)> {

@@ -207,16 +207,29 @@ fn relay(
         relays.push((relay, sockets.add(socket)));
     }
     loop {
-        interface.poll(now(), &mut wire, &mut sockets);
-        let mut moved = false;
-        for (relay, handle) in &mut relays {
-            moved |= relay.pump(sockets.get_mut(*handle));
+        let mut moved = true;
+        while moved {
+            interface.poll(now(), &mut wire, &mut sockets);
+            moved = false;
+            for (relay, handle) in &mut relays {
+                moved |= relay.pump(sockets.get_mut(*handle));
+            }
         }
-        if moved {
-            continue;
-        }
+        let timeout = match interface.poll_delay(now(), &sockets) {
+            // Something is to be sent and cannot be: there will be room.
+            Some(_) if wire.is_full() => PollTimeout::NONE,
+            Some(delay) => {
+                PollTimeout::try_from(Duration::from(delay) + Duration::from_micros(999))
+                    .unwrap_or(PollTimeout::MAX)
+            }
+            None => PollTimeout::NONE,
+        };
+        let wire_flags = match wire.is_full() {
+            true => PollFlags::POLLIN | PollFlags::POLLOUT,
+            false => PollFlags::POLLIN,
+        };
         let mut fds = vec![
-            PollFd::new(wire.socket(), PollFlags::POLLIN),
+            PollFd::new(wire.socket(), wire_flags),
             PollFd::new(kernel.as_fd(), PollFlags::POLLIN),
         ];
         for (relay, handle) in &relays {
@@ -227,33 +240,33 @@ fn relay(
             }
         }
         fds.extend(parent.map(|parent| PollFd::new(parent.as_fd(), PollFlags::POLLIN)));
-        let mut timeout = match interface.poll_delay(now(), &sockets) {
-            Some(delay) => {
-                PollTimeout::try_from(Duration::from(delay) + Duration::from_micros(999))
-                    .unwrap_or(PollTimeout::MAX)
-            }
-            None => PollTimeout::NONE,
-        };
-        if timeout == PollTimeout::ZERO && !wire.writable() {
-            // Something is to be sent and cannot be.
-            fds[0].set_events(PollFlags::POLLIN | PollFlags::POLLOUT);
-            timeout = PollTimeout::NONE;
-        }
         match poll(&mut fds, timeout) {
-            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+            Ok(_) => {}
+            Err(nix::errno::Errno::EINTR) => continue,
             Err(err) => return Err(err.into()),
         }
-        let gone = |fd: &PollFd| fd.any() == Some(true);
-        let hung_up = |fd: &PollFd| {
-            let seen = fd.revents().unwrap_or(PollFlags::empty());
-            seen.intersects(PollFlags::POLLHUP | PollFlags::POLLERR)
-        };
-        if gone(&fds[1]) || parent.is_some() && fds.last().is_some_and(gone) {
+        let seen: Vec<PollFlags> = fds
+            .iter()
+            .map(|fd| fd.revents().unwrap_or(PollFlags::empty()))
+            .collect();
+        let gone = |seen: &PollFlags| !seen.is_empty();
+        if gone(&seen[1]) || parent.is_some() && seen.last().is_some_and(gone) {
             return Ok(());
         }
         // The link's other end is closed: whoever gave the orders is gone.
-        if !relays[0].0.ended() && hung_up(&fds[2]) {
+        let hung_up = PollFlags::POLLHUP | PollFlags::POLLERR;
+        if !relays[0].0.ended() && seen[2].intersects(hung_up) {
             return Ok(());
+        }
+        if seen[0].contains(PollFlags::POLLIN) {
+            wire.frames_came();
+        }
+        if seen[0].contains(PollFlags::POLLOUT) {
+            wire.room_came();
+        }
+        let open = relays.iter_mut().filter(|(relay, _)| !relay.ended());
+        for ((relay, _), seen) in open.zip(&seen[2..]) {
+            relay.ready(*seen);
         }
     }
 }

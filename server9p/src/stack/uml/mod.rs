@@ -6,6 +6,7 @@
 
 pub mod keeper;
 pub mod kernels;
+mod processor;
 mod relay;
 mod wire;
 
@@ -18,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-use self::{keeper::KeeperConfig, kernels::Kernel};
+use self::{keeper::KeeperConfig, kernels::Kernel, processor::Together};
 use super::{
     StackError,
     guard::Guard,
@@ -51,6 +52,7 @@ impl Client for UmlClient {
                 StackError::Unavailable(format!("{what} cannot be started: {err}"))
             }
         };
+        let together = Together::enter();
         let (client_end, served, mount) = match place.source {
             Source::Local(local) => {
                 // Nobody asks for a server.
@@ -77,6 +79,7 @@ impl Client for UmlClient {
         let keep = [guest_end.as_fd(), client_end.as_fd()];
         let keeper =
             Helper::start("the guest", "@uml", &config, &keep).map_err(failed("the guest"))?;
+        drop(together);
         drop((guest_end, client_end));
         let guest = GuestConfig {
             client: "uml".into(),

@@ -10,15 +10,24 @@ use std::{
 };
 
 use nix::poll::PollFlags;
-use smoltcp::socket::tcp::{Socket, SocketBuffer, State};
+use smoltcp::{
+    socket::tcp::{Socket, SocketBuffer, State},
+    time::Duration,
+};
 
 /// Bytes that a connection may hold in each direction: more than a 9P message of the largest msize.
 const BUFFER: usize = 1 << 20;
+
+/// How long the guest may wait to hear that its bytes came, in milliseconds. The answer that the server gives
+/// says so too, and mostly comes first: then the guest has one interrupt for both.
+const ACK_DELAY: u64 = 10;
 
 /// One TCP port of ours, and the stream that whoever connects to it gets.
 #[derive(Debug)]
 pub struct Relay {
     stream: UnixStream,
+    /// Whether the stream may hold bytes for the guest.
+    readable: bool,
     /// Whether the stream has ended towards the guest.
     ended: bool,
     /// Whether the guest's end was passed on to the stream.
@@ -38,12 +47,13 @@ impl Relay {
         let mut socket = Socket::new(buffer(), buffer());
         // Requests are small and waited for.
         socket.set_nagle_enabled(false);
-        socket.set_ack_delay(None);
+        socket.set_ack_delay(Some(Duration::from_millis(ACK_DELAY)));
         socket
             .listen(port)
             .map_err(|err| io::Error::other(err.to_string()))?;
         let relay = Relay {
             stream,
+            readable: false,
             ended: false,
             shut: false,
             full: false,
@@ -51,51 +61,17 @@ impl Relay {
         Ok((relay, socket))
     }
 
+    /// Tells what `poll` said of the stream.
+    pub fn ready(&mut self, seen: PollFlags) {
+        self.readable |= seen.intersects(PollFlags::POLLIN | PollFlags::POLLHUP);
+        self.full &= !seen.intersects(PollFlags::POLLOUT | PollFlags::POLLERR);
+    }
+
     /// Moves what can be moved; says whether anything was.
     pub fn pump(&mut self, socket: &mut Socket) -> bool {
-        let mut moved = false;
-        self.full = false;
-        while socket.can_recv() && !self.full {
-            let stream = &mut self.stream;
-            let mut full = false;
-            let passed = socket.recv(|bytes| match stream.write(bytes) {
-                Ok(written) => (written, ()),
-                Err(err) if err.kind() == ErrorKind::WouldBlock => {
-                    full = true;
-                    (0, ())
-                }
-                // Nobody reads any more: the guest's bytes are for nobody.
-                Err(_) => (bytes.len(), ()),
-            });
-            self.full = full;
-            moved |= passed.is_ok() && !full;
-        }
+        let mut moved = self.from_guest(socket);
         // Only once somebody is connected: what comes before is kept for them.
-        while socket.can_send() && !self.ended {
-            let stream = &mut self.stream;
-            let mut ended = false;
-            let mut empty = false;
-            let passed = socket.send(|room| match stream.read(room) {
-                Ok(0) if !room.is_empty() => {
-                    ended = true;
-                    (0, ())
-                }
-                Ok(came) => (came, ()),
-                Err(err) if err.kind() == ErrorKind::WouldBlock => {
-                    empty = true;
-                    (0, ())
-                }
-                Err(_) => {
-                    ended = true;
-                    (0, ())
-                }
-            });
-            self.ended |= ended;
-            if passed.is_err() || empty || ended {
-                break;
-            }
-            moved = true;
-        }
+        moved |= self.to_guest(socket);
         if self.ended && socket.may_send() {
             socket.close();
             moved = true;
@@ -107,6 +83,58 @@ impl Relay {
         if guest_ended && !socket.can_recv() && !self.shut {
             self.shut = true;
             let _ = self.stream.shutdown(Shutdown::Write);
+        }
+        moved
+    }
+
+    fn from_guest(&mut self, socket: &mut Socket) -> bool {
+        let mut moved = false;
+        while socket.can_recv() && !self.full {
+            let (stream, full) = (&mut self.stream, &mut self.full);
+            let passed = socket.recv(|bytes| match stream.write(bytes) {
+                Ok(written) => {
+                    *full = written < bytes.len();
+                    (written, written)
+                }
+                Err(err) if err.kind() == ErrorKind::WouldBlock => {
+                    *full = true;
+                    (0, 0)
+                }
+                // Nobody reads any more: the guest's bytes are for nobody.
+                Err(_) => (bytes.len(), bytes.len()),
+            });
+            moved |= passed.is_ok_and(|bytes| bytes > 0);
+        }
+        moved
+    }
+
+    fn to_guest(&mut self, socket: &mut Socket) -> bool {
+        let mut moved = false;
+        while self.readable && socket.can_send() && !self.ended {
+            let (stream, readable, ended) =
+                (&mut self.stream, &mut self.readable, &mut self.ended);
+            let passed = socket.send(|room| match stream.read(room) {
+                Ok(0) if !room.is_empty() => {
+                    *ended = true;
+                    (0, 0)
+                }
+                Ok(came) => {
+                    *readable = came == room.len();
+                    (came, came)
+                }
+                Err(err) if err.kind() == ErrorKind::WouldBlock => {
+                    *readable = false;
+                    (0, 0)
+                }
+                Err(_) => {
+                    *ended = true;
+                    (0, 0)
+                }
+            });
+            match passed {
+                Ok(bytes) => moved |= bytes > 0,
+                Err(_) => break,
+            }
         }
         moved
     }

@@ -1,0 +1,77 @@
+//! One processor for a guest and what it talks to.
+//!
+//! A user-mode kernel runs every process of its guest under ptrace and has one processor, so that it and its
+//! guest's processes take turns, several times for each system call. On one processor of the host such a turn
+//! is a switch; on two it is an interrupt to the other, which may have gone to sleep, and takes many times as
+//! long. The same holds of the turns of the guest, its keeper and the 9P server for every request.
+
+use std::{
+    process,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use nix::{
+    sched::{CpuSet, sched_getaffinity, sched_setaffinity},
+    unistd::Pid,
+};
+
+/// The calling thread, and every process that it starts, on one processor until this is dropped.
+#[derive(Debug)]
+pub struct Together {
+    before: CpuSet,
+}
+
+impl Together {
+    /// Puts the calling thread on one of its processors; on another for every call and every process, as
+    /// nothing that stays on one makes room for others. `None` where there is but one, or the system refuses.
+    pub fn enter() -> Option<Together> {
+        static CALLS: AtomicUsize = AtomicUsize::new(0);
+        let this = Pid::from_raw(0);
+        let before = sched_getaffinity(this).ok()?;
+        let may: Vec<usize> = (0..CpuSet::count())
+            .filter(|&processor| before.is_set(processor).unwrap_or(false))
+            .collect();
+        if may.len() < 2 {
+            return None;
+        }
+        let turn = process::id() as usize + CALLS.fetch_add(1, Ordering::Relaxed);
+        let mut one = CpuSet::new();
+        one.set(may[turn % may.len()]).ok()?;
+        sched_setaffinity(this, &one).ok()?;
+        Some(Together { before })
+    }
+}
+
+impl Drop for Together {
+    fn drop(&mut self) {
+        // Those that were allowed before; if they no longer are, the thread stays where it is.
+        let _ = sched_setaffinity(Pid::from_raw(0), &self.before);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn processors() -> usize {
+        let set = sched_getaffinity(Pid::from_raw(0)).unwrap();
+        (0..CpuSet::count())
+            .filter(|&processor| set.is_set(processor).unwrap_or(false))
+            .count()
+    }
+
+    #[test]
+    fn what_is_started_meanwhile_has_one_processor_and_the_thread_gets_its_own_back() {
+        let before = processors();
+        let together = Together::enter();
+        if before < 2 {
+            eprintln!("skipped: what_is_started_meanwhile_has_one_processor: this machine has one");
+            return;
+        }
+        assert_eq!(processors(), 1);
+        let child = process::Command::new("nproc").output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&child.stdout).trim(), "1");
+        drop(together);
+        assert_eq!(processors(), before);
+    }
+}
