@@ -2,7 +2,10 @@
 
 use std::{
     path::Path,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Condvar,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use results::CaseKind;
@@ -15,6 +18,52 @@ struct Scripted {
     volume: bool,
     seen: Mutex<Vec<String>>,
     stopped: AtomicBool,
+    company: Company,
+}
+
+/// Who is in a world at once.
+#[derive(Default)]
+struct Company {
+    now: Mutex<Vec<String>>,
+    changed: Condvar,
+    met: Mutex<Vec<(String, String)>>,
+}
+
+impl Company {
+    /// A stay that begins, and ends when what comes back is dropped.
+    fn enter(&self, script: &str) -> impl Drop {
+        let mut now = self.now.lock().unwrap();
+        for other in &*now {
+            let pair = (other.clone(), script.to_owned());
+            self.met.lock().unwrap().push(pair);
+        }
+        now.push(script.to_owned());
+        self.changed.notify_all();
+        Stay(self, script.to_owned())
+    }
+
+    /// Waits until somebody else is there, or was.
+    fn wait_for_another(&self, script: &str) {
+        let mut now = self.now.lock().unwrap();
+        let alone = |now: &[String]| {
+            let met = self.met.lock().unwrap();
+            now.len() < 2 && !met.iter().any(|(a, b)| a == script || b == script)
+        };
+        while alone(&now) {
+            now = self.changed.wait(now).unwrap();
+        }
+    }
+}
+
+struct Stay<'a>(&'a Company, String);
+
+impl Drop for Stay<'_> {
+    fn drop(&mut self) {
+        let mut now = self.0.now.lock().unwrap();
+        let at = now.iter().position(|script| *script == self.1).unwrap();
+        now.remove(at);
+        self.0.changed.notify_all();
+    }
 }
 
 impl Scripted {
@@ -23,6 +72,7 @@ impl Scripted {
             volume,
             seen: Mutex::default(),
             stopped: AtomicBool::new(false),
+            company: Company::default(),
         })
     }
 
@@ -53,6 +103,10 @@ impl World for Scripted {
             .collect();
         let script = words[1];
         self.seen.lock().unwrap().push(script.to_owned());
+        let _stay = self.company.enter(script);
+        if script.starts_with("meets") && self.volume {
+            self.company.wait_for_another(script);
+        }
         let line = |text: &str| {
             Ok(Finished {
                 ended: Ended::Code(0),
@@ -107,6 +161,17 @@ impl Bench {
     }
 
     fn run(&self, cases: &[PlannedCase]) -> (Vec<CaseResult>, Ending) {
+        let mut results = Vec::new();
+        let ending = self.watch(cases, |event| {
+            if let Event::CaseFinished(result) = event {
+                results.push((**result).clone());
+            }
+        });
+        results.sort_by(|a, b| a.id.cmp(&b.id));
+        (results, ending)
+    }
+
+    fn watch(&self, cases: &[PlannedCase], mut see: impl FnMut(&Event)) -> Ending {
         let side = |name, world: &Arc<Scripted>| {
             let dir = self.dir.path().join(name);
             std::fs::create_dir_all(&dir).unwrap();
@@ -136,14 +201,7 @@ impl Bench {
             },
             &self.cancel,
         );
-        let mut results = Vec::new();
-        let ending = engine.run(cases, &mut |event| {
-            if let Event::CaseFinished(result) = event {
-                results.push((**result).clone());
-            }
-        });
-        results.sort_by(|a, b| a.id.cmp(&b.id));
-        (results, ending)
+        engine.run(cases, &mut see)
     }
 }
 
@@ -285,4 +343,99 @@ fn a_cancelled_run_starts_nothing() {
     assert!(matches!(ending, Ending::Cancelled), "{ending:?}");
     assert!(results.is_empty() && bench.native.times("fine") == 0);
     assert!(bench.volume.stopped.load(Ordering::SeqCst));
+}
+
+/// Each of the two waits in the world until the other is there.
+#[test]
+fn as_many_cases_run_at_once_as_there_are_jobs() {
+    let bench = Bench::new();
+    let (results, ending) = bench.run(&[case("meets"), case("meets_too")]);
+    assert!(matches!(ending, Ending::Complete), "{ending:?}");
+    assert_eq!(results.len(), 2);
+}
+
+#[test]
+fn a_case_that_wants_to_be_alone_meets_nobody_and_comes_last() {
+    let mut bench = Bench::new();
+    bench.options.jobs = 4;
+    let names: Vec<String> = (0..40).map(|n| format!("case{n}")).collect();
+    let mut cases: Vec<PlannedCase> = names.iter().map(|name| case(name)).collect();
+    for case in cases.iter_mut().step_by(10) {
+        case.alone = true;
+    }
+    let (results, _) = bench.run(&cases);
+    assert_eq!(results.len(), 40);
+    let alone = ["case0", "case10", "case20", "case30"];
+    for world in [&bench.native, &bench.volume] {
+        let met = world.company.met.lock().unwrap();
+        let seen = |who: &str| met.iter().any(|(a, b)| a == who || b == who);
+        assert!(!alone.iter().any(|who| seen(who)), "{met:?}");
+    }
+    assert_eq!(bench.volume.seen.lock().unwrap()[36..], alone);
+}
+
+#[test]
+fn whoever_was_running_when_the_volume_died_is_tried_alone() {
+    let mut bench = Bench::new();
+    bench.options.jobs = 3;
+    let (results, ending) = bench.run(&[
+        case("is_killed"),
+        case("kills"),
+        case("fine"),
+        case("fails"),
+    ]);
+    assert!(matches!(ending, Ending::Complete), "{ending:?}");
+    let verdict = |id: &str| results.iter().find(|r| r.id == id).unwrap().verdict;
+    assert_eq!(verdict("test.kills"), Verdict::Crashes);
+    assert_eq!(verdict("test.is_killed"), Verdict::Works);
+    // Once in company, and in the second stage twice, as what does not work is repeated.
+    assert_eq!(bench.volume.times("kills"), 3);
+    assert_eq!(bench.volume.times("fine"), 1);
+}
+
+#[test]
+fn cancelling_in_the_middle_keeps_what_is_done_and_starts_nothing_more() {
+    let mut bench = Bench::new();
+    bench.options.jobs = 2;
+    let names: Vec<String> = (0..200).map(|n| format!("case{n}")).collect();
+    let cases: Vec<PlannedCase> = names.iter().map(|name| case(name)).collect();
+    let mut done = 0;
+    let ending = bench.watch(&cases, |event| {
+        if let Event::CaseFinished(_) = event {
+            done += 1;
+            bench.cancel.cancel();
+        }
+    });
+    assert!(matches!(ending, Ending::Cancelled), "{ending:?}");
+    assert!((1..200).contains(&done), "{done}");
+    assert!(bench.volume.seen.lock().unwrap().len() < 200);
+}
+
+/// Whatever the order in which they end, the report has the plan's.
+#[test]
+fn the_report_of_a_parallel_run_is_that_of_one_job() {
+    let report = |jobs| {
+        let mut bench = Bench::new();
+        bench.options.jobs = jobs;
+        let names: Vec<String> = (0..60).map(|n| format!("case{n}")).collect();
+        let mut cases: Vec<PlannedCase> = names.iter().map(|name| case(name)).collect();
+        cases[7] = case("fails");
+        cases[20].alone = true;
+        let planned: Vec<String> = cases.iter().map(|case| case.id.clone()).collect();
+        let mut builder = results::ReportBuilder::default();
+        let started = serde_json::json!({
+            "event": "run_started", "schema_version": 1, "run_id": "", "started": "", "planned": planned,
+            "host": {"os": "", "kernel": "", "arch": "", "cpus": 1, "filesystem": "", "probe9p": ""},
+            "stack": {"client": "", "server": "", "profile": "", "cache": "", "kernel": "", "mount_options": ""},
+        });
+        builder
+            .event(&serde_json::from_value(started).unwrap())
+            .unwrap();
+        bench.watch(&cases, |event| builder.event(event).unwrap());
+        let report = builder.report().unwrap().without_times();
+        let order: Vec<String> = report.cases.iter().map(|case| case.id.clone()).collect();
+        assert_eq!(order, planned);
+        report.to_json()
+    };
+    assert_eq!(report(1), report(5));
 }
