@@ -7,6 +7,7 @@ use std::{
     env,
     ffi::{CString, OsStr, OsString},
     fmt::Display,
+    io::{self, Write},
     os::{
         fd::{AsRawFd, OwnedFd},
         unix::ffi::OsStrExt,
@@ -95,8 +96,10 @@ fn become_command(
         return Err((CANNOT_START, "the supervisor died".into()));
     }
     if let Some(code) = own(spec) {
-        // Writes out what is buffered.
-        std::process::exit(code);
+        // What main's end does, and no more: destructors would fault many pages in, to no end.
+        let _ = io::stdout().flush();
+        // SAFETY: ends this process without running anything.
+        unsafe { libc::_exit(code) }
     }
     reset_signals();
     Err(exec(spec))
@@ -109,14 +112,15 @@ fn own(spec: &CommandSpec) -> Option<i32> {
     if spec.user.is_some() || spec.argv.first()? != SELF {
         return None;
     }
-    let variables = environment(spec);
     // SAFETY: closes what is not for the command; this process uses none of it any more.
     unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
-    for (name, _) in env::vars_os() {
-        // SAFETY: this process has one thread.
-        unsafe { env::remove_var(name) };
+    if spec.clear_env {
+        for (name, _) in env::vars_os() {
+            // SAFETY: this process has one thread.
+            unsafe { env::remove_var(name) };
+        }
     }
-    for (name, value) in variables {
+    for (name, value) in &spec.env {
         // SAFETY: as above.
         unsafe { env::set_var(name, value) };
     }
@@ -238,7 +242,6 @@ fn environment(spec: &CommandSpec) -> Vec<(OsString, OsString)> {
     all
 }
 
-fn failed<E: Into<std::io::Error>>(what: impl Display) -> impl FnOnce(E) -> (i32, String) {
-    let what = what.to_string();
+fn failed<E: Into<io::Error>>(what: impl Display) -> impl FnOnce(E) -> (i32, String) {
     move |err| (CANNOT_START, format!("cannot {what}: {}", err.into()))
 }
