@@ -235,7 +235,7 @@ fn relay(
         for (relay, handle) in &relays {
             let (stream, flags) = relay.interest(sockets.get(*handle));
             // Without interest too: its end is told all the same.
-            if !relay.ended() {
+            if relay.is_watched() {
                 fds.push(PollFd::new(stream, flags));
             }
         }
@@ -255,7 +255,7 @@ fn relay(
         }
         // The link's other end is closed: whoever gave the orders is gone.
         let hung_up = PollFlags::POLLHUP | PollFlags::POLLERR;
-        if !relays[0].0.ended() && seen[2].intersects(hung_up) {
+        if relays[0].0.is_watched() && seen[2].intersects(hung_up) {
             return Ok(());
         }
         if seen[0].contains(PollFlags::POLLIN) {
@@ -264,8 +264,8 @@ fn relay(
         if seen[0].contains(PollFlags::POLLOUT) {
             wire.room_came();
         }
-        let open = relays.iter_mut().filter(|(relay, _)| !relay.ended());
-        for ((relay, _), seen) in open.zip(&seen[2..]) {
+        let watched = relays.iter_mut().filter(|(relay, _)| relay.is_watched());
+        for ((relay, _), seen) in watched.zip(&seen[2..]) {
             relay.ready(*seen);
         }
     }

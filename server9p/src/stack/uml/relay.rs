@@ -30,6 +30,8 @@ pub struct Relay {
     readable: bool,
     /// Whether the stream has ended towards the guest.
     ended: bool,
+    /// Whether the stream's other end is closed; what it wrote before may still be there.
+    hung_up: bool,
     /// Whether the guest's end was passed on to the stream.
     shut: bool,
     /// Whether the stream takes no more for now.
@@ -55,6 +57,7 @@ impl Relay {
             stream,
             readable: false,
             ended: false,
+            hung_up: false,
             shut: false,
             full: false,
         };
@@ -64,6 +67,7 @@ impl Relay {
     /// Tells what `poll` said of the stream.
     pub fn ready(&mut self, seen: PollFlags) {
         self.readable |= seen.intersects(PollFlags::POLLIN | PollFlags::POLLHUP);
+        self.hung_up |= seen.intersects(PollFlags::POLLHUP | PollFlags::POLLERR);
         self.full &= !seen.intersects(PollFlags::POLLOUT | PollFlags::POLLERR);
     }
 
@@ -111,8 +115,7 @@ impl Relay {
     fn to_guest(&mut self, socket: &mut Socket) -> bool {
         let mut moved = false;
         while self.readable && socket.can_send() && !self.ended {
-            let (stream, readable, ended) =
-                (&mut self.stream, &mut self.readable, &mut self.ended);
+            let (stream, readable, ended) = (&mut self.stream, &mut self.readable, &mut self.ended);
             let passed = socket.send(|room| match stream.read(room) {
                 Ok(0) if !room.is_empty() => {
                     *ended = true;
@@ -151,8 +154,9 @@ impl Relay {
         (self.stream.as_fd(), flags)
     }
 
-    /// Whether the stream has ended: whoever held its other end closed it.
-    pub fn ended(&self) -> bool {
-        self.ended
+    /// Whether `poll` can tell anything new of the stream: of one whose other end is closed it would say so without
+    /// end.
+    pub fn is_watched(&self) -> bool {
+        !self.ended && !self.hung_up
     }
 }
