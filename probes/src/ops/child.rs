@@ -31,7 +31,6 @@ struct Args {
     /// A fresh, empty directory for the case alone.
     dir: PathBuf,
     /// The remedy that is being tried.
-    #[arg(long)]
     remedy: Option<String>,
 }
 
@@ -39,13 +38,14 @@ impl Args {
     /// Reads them by hand: in a user-mode Linux, whose processes fault every page in at a great price, clap takes
     /// longer than most cases do.
     fn parse(args: &[OsString]) -> Option<Args> {
-        let (mut id, mut side, mut dir) = (None, None, None);
+        let (mut id, mut side, mut dir, mut remedy) = (None, None, None, None);
         for pair in args.chunks(2) {
             let [name, value] = pair else { return None };
             match (name.to_str()?, value.to_str()) {
                 ("--id", Some(value)) => id = Some(value.to_owned()),
                 ("--side", Some("native")) => side = Some(Side::Native),
                 ("--side", Some("volume")) => side = Some(Side::Volume),
+                ("--remedy", Some(value)) => remedy = Some(value.to_owned()),
                 ("--dir", _) => dir = Some(PathBuf::from(value)),
                 _ => return None,
             }
@@ -54,6 +54,7 @@ impl Args {
             id: id?,
             side: side?,
             dir: dir?,
+            remedy,
         })
     }
 }
@@ -67,7 +68,9 @@ pub fn dispatch(args: &[OsString]) -> Option<ExitCode> {
         return None;
     }
     let Some(args) = Args::parse(&args[1..]) else {
-        eprintln!("probe9p @case: {args:?} are not --id ID --side native|volume --dir DIR.");
+        eprintln!(
+            "probe9p @case: {args:?} are not --id ID --side native|volume --dir DIR [--remedy ID]."
+        );
         return Some(ExitCode::from(70));
     };
     let Some(case) = find(&args.id) else {
@@ -175,11 +178,13 @@ mod tests {
     fn a_case_is_told_by_three_options_in_any_order() {
         let args = |words: &[&str]| {
             let words: Vec<OsString> = words.iter().map(OsString::from).collect();
-            Args::parse(&words).map(|args| (args.id, args.side, args.dir))
+            Args::parse(&words).map(|args| (args.id, args.side, args.dir, args.remedy))
         };
         let whole = ["--side", "volume", "--id", "link.nlink", "--dir", "/a"];
-        let told = ("link.nlink".into(), Side::Volume, "/a".into());
-        assert_eq!(args(&whole), Some(told));
+        let told = |remedy| ("link.nlink".into(), Side::Volume, "/a".into(), remedy);
+        assert_eq!(args(&whole), Some(told(None)));
+        let tried = [&whole[..], &["--remedy", "r"]].concat();
+        assert_eq!(args(&tried), Some(told(Some("r".to_owned()))));
         assert_eq!(args(&whole[..4]), None);
         assert_eq!(args(&whole[..5]), None);
         assert_eq!(args(&["--side", "both", "--id", "a", "--dir", "/a"]), None);
