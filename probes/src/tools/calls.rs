@@ -51,6 +51,8 @@ impl FailedCall {
                     | "execve"
                     | "connect"
             ),
+            // Making each directory of a path, whichever of them are there.
+            "EEXIST" => matches!(self.call.as_str(), "mkdir" | "mkdirat"),
             "EAGAIN" | "EINTR" | "ECHILD" => true,
             "ENOTTY" => self.call == "ioctl",
             _ => false,
