@@ -218,3 +218,53 @@ fn a_command_that_is_not_there_or_never_ends_says_so() {
     let ran = place.run(&["exec"]);
     assert_eq!(ran.code, Some(2), "{ran:?}");
 }
+
+#[test]
+fn the_volumes_on_which_a_command_works_are_found_by_running_it_there() {
+    if !fuse("the_volumes_on_which_a_command_works_are_found_by_running_it_there") {
+        return;
+    }
+    let place = Place::new();
+    let program = env!("CARGO_BIN_EXE_probe9p");
+    // It needs memory that is shared through a file.
+    let statements = "PRAGMA journal_mode=WAL; CREATE TABLE t(a); INSERT INTO t VALUES (1);";
+    let words = ["@sqlite3", "-bail", "db", statements];
+    let exec = [
+        "exec",
+        "--client",
+        "fuse",
+        "--try-remedies",
+        "--format",
+        "json",
+        "--",
+        program,
+    ];
+    let ran = place.run(&[&exec[..], &words].concat());
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let case = &ran.json()["cases"][0];
+    assert_eq!(case["verdict"], "workaround", "{case:#}");
+    let remedies = case["remedies"].as_array().expect("remedies");
+    let verified = |id: &str| {
+        let found = remedies.iter().find(|remedy| remedy["id"] == id);
+        found.unwrap_or_else(|| panic!("{id}: {case:#}"))["verified"].clone()
+    };
+    assert_eq!(verified("cache-mmap"), true, "{case:#}");
+    assert_eq!(verified("cache-loose"), true, "{case:#}");
+    let refused = place.run(&[
+        "exec",
+        "--client",
+        "fuse",
+        "--try-remedies",
+        "--",
+        "mkfifo",
+        "pipe",
+    ]);
+    assert!(refused.stdout.contains("✗ fails: "), "{refused:?}");
+    assert!(
+        refused
+            .stdout
+            .contains("✗ does not help: mount with cache=mmap"),
+        "{refused:?}"
+    );
+    assert_eq!(place.left(), [""; 0], "nothing is left behind");
+}

@@ -55,6 +55,10 @@ pub struct Exec {
     /// Run it on the volume only; the verdict is then by its exit code alone
     #[arg(long)]
     volume_only: bool,
+    /// If it does not work, run it on the other volumes that the client can have, each cache mode, and say where it
+    /// works
+    #[arg(long, conflicts_with = "volume_only")]
+    try_remedies: bool,
     /// Copy this directory's content into the fresh one first, on both sides
     #[arg(long, value_name = "DIR")]
     seed: Option<PathBuf>,
@@ -106,7 +110,7 @@ impl Exec {
         cancel.watch(&up.native.world);
         cancel.watch(&up.volume.world);
 
-        let compared = match self.compare(&up, &request) {
+        let compared = match self.compare(&wanted, &up, &request, &cancel) {
             Err(StackError::Cancelled) => {
                 let signal = interrupt.signal().unwrap_or("a signal");
                 eprintln!("probe9p: stopped by {signal}; the command has no verdict");
@@ -134,7 +138,13 @@ impl Exec {
         })
     }
 
-    fn compare(&self, up: &Volume, request: &Request) -> Result<Compared, StackError> {
+    fn compare(
+        &self,
+        wanted: &Wanted,
+        up: &Volume,
+        request: &Request,
+        cancel: &Cancel,
+    ) -> Result<Compared, StackError> {
         let mut native = Vec::new();
         if !self.volume_only {
             native.push(exec::run(&up.native, request)?);
@@ -159,6 +169,11 @@ impl Exec {
                 }
             }
         }
+        let remedies = if self.try_remedies && judged.0.is_bad() {
+            exec::try_all(wanted, request, &native, cancel)?
+        } else {
+            Vec::new()
+        };
         let words: Vec<_> = self
             .command
             .iter()
@@ -170,10 +185,10 @@ impl Exec {
             title: words.join(" "),
             native: natively,
             volume: on_volume,
-            verdict: judged.0,
+            verdict: verdict::with_remedies(judged.0, &remedies),
             note: judged.1,
             cause: None,
-            remedies: Vec::new(),
+            remedies,
             runs: 1,
         };
         result.cause = explain::diagnose(&result);
@@ -275,6 +290,19 @@ fn table(result: &CaseResult, up: &Volume) -> String {
         {
             let _ = writeln!(text, "  try: {remedy}");
         }
+    }
+    for remedy in &result.remedies {
+        let _ = match (remedy.verified, &*remedy.detail) {
+            (true, "") => writeln!(text, "  ✓ works: {}", remedy.title),
+            (true, but) => writeln!(text, "  ✓ works: {} ({but})", remedy.title),
+            (false, why) if why.starts_with("was not run") => {
+                writeln!(text, "  - not tried: {} ({why})", remedy.title)
+            }
+            (false, why) => writeln!(text, "  ✗ does not help: {} ({why})", remedy.title),
+        };
+    }
+    if result.remedies.iter().all(|remedy| !remedy.verified) && !result.remedies.is_empty() {
+        let _ = writeln!(text, "  none of the other volumes makes it work");
     }
     text
 }

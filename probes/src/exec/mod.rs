@@ -2,10 +2,12 @@
 //!
 //! [`run()`] gives the command a fresh directory on one side, fills it with the seed ([`seed`]), runs the command,
 //! and lists what it made of the directory ([`tree`]). [`compare`] makes two such runs the observations from which
-//! the usual rules make a verdict, and [`trace`] looks with strace for the calls that failed on the volume alone.
+//! the usual rules make a verdict, [`trace`] looks with strace for the calls that failed on the volume alone, and
+//! [`remedies`] runs the command on other volumes.
 //! Seed, tree and trace are children in the volume's own world, where its files are as the command sees them.
 
 mod compare;
+mod remedies;
 mod seed;
 mod trace;
 mod tree;
@@ -21,6 +23,7 @@ use std::{
 use server9p::stack::{CommandSpec, Ended, Finished, SELF, StackError};
 
 pub use compare::{alone, observations};
+pub use remedies::try_all;
 pub use trace::failed_calls;
 pub use tree::Tree;
 

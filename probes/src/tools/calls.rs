@@ -53,6 +53,8 @@ impl FailedCall {
             ),
             // Making each directory of a path, whichever of them are there.
             "EEXIST" => matches!(self.call.as_str(), "mkdir" | "mkdirat"),
+            // Waiting for a service.
+            "ECONNREFUSED" => self.call == "connect",
             "EAGAIN" | "EINTR" | "ECHILD" => true,
             "ENOTTY" => self.call == "ioctl",
             _ => false,
@@ -110,6 +112,18 @@ pub fn decisive(calls: &[FailedCall]) -> Option<&FailedCall> {
     gave_up.or_else(|| calls.iter().rev().find(|call| !call.is_ordinary()))
 }
 
+/// The call that a program complained about: the last whose errno its words name, else the last.
+pub fn complained_of<'a>(calls: &'a [FailedCall], words: &str) -> Option<&'a FailedCall> {
+    let named = |call: &&FailedCall| {
+        let numbers = (1..=133).map(Errno::from_raw);
+        let errno = numbers
+            .into_iter()
+            .find(|errno| format!("{errno:?}") == call.errno);
+        errno.is_some_and(|errno| words.contains(errno.desc()))
+    };
+    calls.iter().rev().find(named).or(calls.last())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,6 +135,23 @@ mod tests {
             "etilqs_* (deleted), 0"
         );
         assert_eq!(without_random_names("db-shm, 32768"), "db-shm, 32768");
+    }
+
+    #[test]
+    fn the_call_that_the_words_name_decides() {
+        let call = |call: &str, errno: &str| FailedCall {
+            call: call.to_owned(),
+            args: String::new(),
+            errno: errno.to_owned(),
+            gave_up: None,
+        };
+        let calls = [call("fchown", "EPERM"), call("fsetxattr", "EOPNOTSUPP")];
+        let words = "error setting owner: Operation not permitted";
+        assert_eq!(complained_of(&calls, words).unwrap().call, "fchown");
+        assert_eq!(
+            complained_of(&calls, "it failed").unwrap().call,
+            "fsetxattr"
+        );
     }
 
     #[test]

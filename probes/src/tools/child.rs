@@ -394,7 +394,7 @@ impl Run<'_> {
                 observation.detail.push_str(remark);
                 // Only a run that came to the same end can tell which call led there.
                 if again.outcome == observation.outcome
-                    && let Some(call) = calls.last()
+                    && let Some(call) = calls::complained_of(&calls, &observation.detail)
                 {
                     observation.call = Some(call.call.clone());
                     observation.errno = Some(call.errno.clone());
