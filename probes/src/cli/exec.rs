@@ -55,7 +55,7 @@ pub struct Exec {
     /// Run it on the volume only; the verdict is then by its exit code alone
     #[arg(long)]
     volume_only: bool,
-    /// If it does not work, run it on the other volumes that the client can have, each cache mode, and say where it
+    /// If it does not work, run it on the other volumes that the client can have (each cache mode, ram, storage) and say where it
     /// works
     #[arg(long, conflicts_with = "volume_only")]
     try_remedies: bool,

@@ -1,10 +1,13 @@
 //! Remedies that need no knowledge of the command: the same client with another cache mode, or another kind of volume.
 
 use results::{Observation, Remedy, Verdict, verdict::judge};
-use server9p::stack::{Cache, StackError};
+use server9p::stack::{Cache, StackError, local::Local};
 
 use super::{Ran, Request, observations};
-use crate::runner::{cancel::Cancel, volume::Wanted};
+use crate::{
+    case::Other,
+    runner::{cancel::Cancel, volume::Wanted},
+};
 
 /// Runs the command on every other volume that the client can have, and says which of them helps.
 ///
@@ -18,12 +21,14 @@ pub fn try_all(
     native: &[Ran],
     cancel: &Cancel,
 ) -> Result<Vec<Remedy>, StackError> {
-    let others = Cache::ALL
+    let caches = Cache::ALL
         .into_iter()
         .filter(|cache| *cache != wanted.cache && *cache != Cache::None);
+    let locals = [Local::Ram, Local::Storage].map(Other::Local);
+    let others = caches.map(Other::Cache).chain(locals);
     others
-        .map(|cache| {
-            let tried = match wanted.other_cache(cache) {
+        .map(|other| {
+            let tried = match wanted.other(other) {
                 Ok(side) => {
                     cancel.watch(&side.world);
                     super::run(&side, request)
@@ -38,9 +43,10 @@ pub fn try_all(
                 Err(StackError::Cancelled) => return Err(StackError::Cancelled),
                 Err(why) => (false, format!("was not run: {why}")),
             };
+            let remedy = other.remedy();
             Ok(Remedy {
-                id: format!("cache-{cache}"),
-                title: format!("mount with cache={cache}, where the mount is yours to choose"),
+                id: remedy.id,
+                title: remedy.title,
                 verified,
                 detail,
             })

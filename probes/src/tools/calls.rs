@@ -53,6 +53,8 @@ impl FailedCall {
             ),
             // Making each directory of a path, whichever of them are there.
             "EEXIST" => matches!(self.call.as_str(), "mkdir" | "mkdirat"),
+            // Copying from another file system by the means of one.
+            "EXDEV" => matches!(self.call.as_str(), "ioctl" | "copy_file_range"),
             // Waiting for a service.
             "ECONNREFUSED" => self.call == "connect",
             "EAGAIN" | "EINTR" | "ECHILD" => true,
