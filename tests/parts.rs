@@ -76,6 +76,7 @@ fn a_verdict_worse_than_the_baseline_s_ends_with_1() {
             "link.nlink,special.mkfifo",
             "--client",
             "fuse",
+            "--no-explain",
         ];
         place.run(&[&cases, more].concat())
     };
