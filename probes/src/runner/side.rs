@@ -91,8 +91,11 @@ impl Side {
         if self.name == VOLUME {
             command = command.env(CONDITIONS, conditions(&self.world.mounted().conditions));
         }
-        // A world on this host's own kernel reaches the directory behind the volume's client as well.
-        if self.shared && matches!(self.world.mounted().client.as_str(), "fuse" | "kernel") {
+        // A world on this host's own kernel reaches the directory behind the volume's client as well; natively the
+        // two are one.
+        let client = self.world.mounted().client;
+        let on_host = self.name != VOLUME || matches!(client.as_str(), "fuse" | "kernel");
+        if self.shared && on_host {
             command = command.env(HOST_DIR, &here);
         }
         if let Some(dir) = find::installed() {
