@@ -138,6 +138,7 @@ impl Volume {
         let (ready, told) = rustix::pipe::pipe().unwrap();
         let server = serve(wish.profile, &dir.path().join("export"), theirs);
         let config = FuseConfig {
+            calls: None,
             socket: ours.as_raw_fd(),
             ready: told.as_raw_fd(),
             mountpoint: dir.path().join("mnt"),
