@@ -170,6 +170,7 @@ fn profiles_differ_where_they_should() {
             "run",
             "--ops",
             "special.mkfifo",
+            "--no-explain",
             "--profile",
             profile,
             "--format",

@@ -67,6 +67,26 @@ impl Side {
         }
     }
 
+    /// A tmpfs beside the volume in the same world, as the VM runtime mounts a ram volume beside others; nothing where
+    /// the world's root is not its own, so that somebody else would see the mount.
+    pub fn ram(&self) -> Option<Side> {
+        if self.world.mounted().conditions != Conditions::Runtime {
+            return None;
+        }
+        let mut there = self.there.clone().into_os_string();
+        there.push("-ram");
+        let script = "mkdir \"$1\" && mount -t tmpfs -o nodev,mode=0700,size=50% tmpfs \"$1\"";
+        let words = ["sh", "-c", script, "sh"].map(OsString::from);
+        let mounts = CommandSpec::new(words.into_iter().chain([there.clone()]), "/");
+        let ended = self.world.run(&mounts).ok()?.ended;
+        (ended == Ended::Code(0)).then(|| Side {
+            there: there.into(),
+            local: self.local.clone(),
+            shared: false,
+            ..Side::new(VOLUME, Arc::clone(&self.world), &self.here)
+        })
+    }
+
     /// Runs the case that `child_args` mean once and says what it saw.
     ///
     /// # Errors
@@ -120,7 +140,7 @@ impl Side {
                 ..
             })
         );
-        if !self.keep && !hangs {
+        if self.shared && !self.keep && !hangs {
             let _ = fs::remove_dir_all(&here);
         }
         Ok(observation(&finished?, limit))
@@ -149,7 +169,9 @@ impl Side {
     fn named(&self, id: &str) -> Result<(PathBuf, PathBuf), StackError> {
         let name = format!("{}-{id}", self.next.fetch_add(1, Ordering::Relaxed));
         let here = self.here.join(&name);
-        self.make(&here).map_err(|error| unmade(&here, &error))?;
+        if self.shared {
+            self.make(&here).map_err(|error| unmade(&here, &error))?;
+        }
         Ok((here, self.there.join(&name)))
     }
 

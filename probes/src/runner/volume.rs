@@ -365,5 +365,19 @@ pub fn stacks() -> Vec<ListedStack> {
             stacks.push(listed(client, Server::Server9p, profile, about));
         }
     }
+    for client in [Client::Fuse, Client::Uml, Client::Qemu] {
+        for (server, about) in [
+            (
+                Server::Ram,
+                "the VM runtime's ram volume instead: a tmpfs of mode 0700",
+            ),
+            (
+                Server::Storage,
+                "the VM runtime's storage volume instead: an ext2 on a block device",
+            ),
+        ] {
+            stacks.push(listed(client, server, Profile::Golem, about));
+        }
+    }
     stacks
 }

@@ -14,7 +14,12 @@ use super::{
     host,
     volume::{Volume, Wanted},
 };
-use crate::{case::PlannedCase, explain};
+use server9p::stack::local::Local;
+
+use crate::{
+    case::{Other, PlannedCase},
+    explain,
+};
 
 /// Runs `cases` on `up`, which `wanted` brought up, and emits what happens: all but the run's last event, as how
 /// a run ended is for its caller to say.
@@ -38,7 +43,11 @@ pub fn run(
         planned: cases.iter().map(|case| case.id.clone()).collect(),
         part: None,
     })));
-    let other = |other| wanted.other(other);
+    let other = |other| match other {
+        // It costs nothing beside the volume, where another world takes a guest of its own.
+        Other::Local(Local::Ram) => up.volume.ram().map_or_else(|| wanted.other(other), Ok),
+        Other::Local(Local::Storage) | Other::Cache(_) => wanted.other(other),
+    };
     let scale = options.timeout_scale;
     let retrace = options.retrace;
     let unmatched = AtomicUsize::new(0);

@@ -30,8 +30,10 @@ pub const INIT: &str = "/init";
 pub const LIBRARIES: &str = "/lib";
 /// What a guest needs that has all it works with over virtio. Of the transports, 9pnet_fd was part of 9pnet until
 /// 5.17.
-const WANTED: [&str; 8] = [
+const WANTED: [&str; 9] = [
     "virtio_blk",
+    // What ext4 asks the kernel for by name.
+    "crc32c_generic",
     "ext4",
     "virtio_pci",
     "virtio_console",
