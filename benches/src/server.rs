@@ -179,7 +179,12 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        // A server that dropped to another user left its parent behind to remove the socket: that ends with it.
+        for pid in self.processes() {
+            if let Some(pid) = rustix::process::Pid::from_raw(pid.cast_signed()) {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        }
         let _ = self.child.wait();
         let _ = fs::remove_file(&self.socket);
     }
