@@ -262,11 +262,28 @@ pub struct BenchResult {
     pub native: Samples,
     /// Rates on the volume, interleaved with the native ones.
     pub volume: Samples,
+    /// How long single operations took natively.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub native_latency: Option<Latency>,
+    /// How long single operations took on the volume.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume_latency: Option<Latency>,
     /// Median of the volume's rates divided by the median of native's.
     pub ratio: f64,
     /// What makes these figures doubtful, each with what to do about it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+}
+
+/// How long single operations took, microseconds: of each turn's percentile the median over the turns.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Latency {
+    /// Half of the operations took no longer.
+    pub p50: f64,
+    /// 95 % of the operations took no longer.
+    pub p95: f64,
+    /// 99 % of the operations took no longer.
+    pub p99: f64,
 }
 
 /// Rates that were measured, and what they say.

@@ -5,7 +5,9 @@
 //! 1 − 2·P(Binomial(n, ½) < k), and the greatest k for which that is still 95 % is taken
 //! (Le Boudec, "Performance Evaluation of Computer and Communication Systems", table A.1).
 
-use crate::Samples;
+use std::time::Duration;
+
+use crate::{Latency, Samples};
 
 /// Fewest samples whose smallest and largest enclose the median with 95 %.
 pub const FEWEST: usize = 6;
@@ -47,6 +49,37 @@ impl Samples {
         } else {
             (self.high - self.low) / self.median
         }
+    }
+}
+
+impl Latency {
+    /// What the times of operations say; all 0 without any.
+    pub fn of(times: impl IntoIterator<Item = Duration>) -> Self {
+        let mut sorted: Vec<Duration> = times.into_iter().collect();
+        sorted.sort_unstable();
+        // The smallest time that so great a share keeps to (nearest rank).
+        let at = |share: f64| {
+            let rank = (share * sorted.len() as f64).ceil() as usize;
+            let time = sorted.get(rank.saturating_sub(1));
+            time.map_or(0.0, |time| time.as_secs_f64() * 1e6)
+        };
+        Latency {
+            p50: at(0.50),
+            p95: at(0.95),
+            p99: at(0.99),
+        }
+    }
+
+    /// The median of each percentile; `None` without any.
+    pub fn median(turns: impl IntoIterator<Item = Latency>) -> Option<Self> {
+        let turns: Vec<Latency> = turns.into_iter().collect();
+        let median =
+            |percentile: fn(&Latency) -> f64| Samples::of(turns.iter().map(percentile)).median;
+        (!turns.is_empty()).then(|| Latency {
+            p50: median(|turn| turn.p50),
+            p95: median(|turn| turn.p95),
+            p99: median(|turn| turn.p99),
+        })
     }
 }
 
@@ -134,5 +167,38 @@ mod tests {
             let samples = Samples::of(rates);
             prop_assert!(samples.low <= samples.median && samples.median <= samples.high);
         }
+    }
+
+    #[test]
+    fn percentiles_are_of_the_nearest_rank() {
+        let of = |times: &[u64]| Latency::of(times.iter().map(|time| Duration::from_micros(*time)));
+        let hundred: Vec<u64> = (1..=100).rev().collect();
+        assert_eq!(
+            of(&hundred),
+            Latency {
+                p50: 50.0,
+                p95: 95.0,
+                p99: 99.0
+            }
+        );
+        assert_eq!(
+            of(&[7]),
+            Latency {
+                p50: 7.0,
+                p95: 7.0,
+                p99: 7.0
+            }
+        );
+        assert_eq!(
+            of(&[]),
+            Latency {
+                p50: 0.0,
+                p95: 0.0,
+                p99: 0.0
+            }
+        );
+        let turns = [of(&[1]), of(&[9]), of(&[2])];
+        assert_eq!(Latency::median(turns), Some(of(&[2])));
+        assert_eq!(Latency::median([]), None);
     }
 }

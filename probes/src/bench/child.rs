@@ -6,7 +6,7 @@ use clap::Parser;
 
 use super::{
     work::{self, Job},
-    workload::{SEQUENTIAL_BLOCK, Workload},
+    workload::{WHOLE, Workload},
 };
 
 /// The first argument of the child that does one turn.
@@ -15,8 +15,8 @@ pub const ARGUMENT: &str = "@bench";
 #[derive(Debug, Parser)]
 #[command(name = "probe9p @bench")]
 struct Args {
-    /// What to do.
-    #[arg(long)]
+    /// What to do, as JSON.
+    #[arg(long, value_parser = |text: &str| serde_json::from_str::<Workload>(text))]
     workload: Workload,
     /// A directory that may be written.
     #[arg(long)]
@@ -54,10 +54,10 @@ pub fn dispatch(args: &[OsString]) -> Option<ExitCode> {
 
 fn run(args: &Args) -> ExitCode {
     let job = Job {
-        workload: args.workload,
+        workload: args.workload.clone(),
         dir: args.dir.clone(),
         time: Duration::from_millis(args.millis),
-        file_bytes: args.file_mib * SEQUENTIAL_BLOCK as u64,
+        file_bytes: args.file_mib * WHOLE as u64,
         seed: args.seed,
         once: args.once,
     };

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
 
-use results::{BenchResult, Samples};
+use results::{BenchResult, Latency, Samples};
 use server9p::stack::{CommandSpec, Ended, Finished, SELF, StackError, World};
 
 use super::{
@@ -60,7 +60,7 @@ impl Options {
 /// # Errors
 /// What [`World::run`] returns, when the volume is lost.
 pub fn measure(
-    workload: Workload,
+    workload: &Workload,
     native: &Place,
     volume: &Place,
     options: &Options,
@@ -130,7 +130,7 @@ impl<'a> Measured<'a> {
     /// One turn in a child; the inner error is a sentence's worth of why it failed.
     fn turn(
         &self,
-        workload: Workload,
+        workload: &Workload,
         time: Duration,
         options: &Options,
         seed: u32,
@@ -139,7 +139,9 @@ impl<'a> Measured<'a> {
             SELF.into(),
             child::ARGUMENT.into(),
             "--workload".into(),
-            workload.name().into(),
+            serde_json::to_string(workload)
+                .expect("a workload can be written as JSON")
+                .into(),
             "--dir".into(),
             self.place.there.clone().into(),
             "--millis".into(),
@@ -156,10 +158,17 @@ impl<'a> Measured<'a> {
         Ok(told(&self.place.world.run(&command)?))
     }
 
-    fn samples(&self, workload: Workload) -> Samples {
+    fn samples(&self, workload: &Workload) -> Samples {
         match self.failed {
             Some(_) => Samples::of([]),
-            None => Samples::of(self.turns.iter().map(|turn| turn.rate(workload))),
+            None => Samples::of(self.turns.iter().map(|turn| turn.rate(workload.unit))),
+        }
+    }
+
+    fn latency(&self) -> Option<Latency> {
+        match self.failed {
+            Some(_) => None,
+            None => Latency::median(self.turns.iter().map(|turn| turn.latency)),
         }
     }
 
@@ -203,7 +212,7 @@ fn told(finished: &Finished) -> Result<Turn, String> {
 }
 
 fn result(
-    workload: Workload,
+    workload: &Workload,
     sides: &[Measured<'_>; 2],
     in_memory: Option<Warning>,
 ) -> BenchResult {
@@ -223,11 +232,12 @@ fn result(
         .collect();
     warnings.extend(warning::of_samples(&measured));
     warnings.extend(in_memory);
+    let latency = [native.latency(), volume.latency()];
     let [native, volume] = samples;
     BenchResult {
-        workload: workload.name().into(),
-        title: workload.title().into(),
-        unit: workload.unit().into(),
+        workload: workload.name.clone(),
+        title: workload.title.clone(),
+        unit: workload.unit.name().into(),
         ratio: if native.median > 0.0 {
             volume.median / native.median
         } else {
@@ -235,6 +245,8 @@ fn result(
         },
         native,
         volume,
+        native_latency: latency[0],
+        volume_latency: latency[1],
         warnings: warnings.iter().map(ToString::to_string).collect(),
     }
 }

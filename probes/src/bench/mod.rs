@@ -13,4 +13,4 @@ pub mod workload;
 
 pub use child::dispatch;
 pub use measure::{Options, Place, measure};
-pub use workload::Workload;
+pub use workload::{Workload, WorkloadError};

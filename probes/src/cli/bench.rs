@@ -9,7 +9,7 @@ use std::{
 
 use clap::Args;
 use probes::{
-    bench::{self, Options, Place, Workload, host_cache},
+    bench::{self, Options, Place, Workload, host_cache, workload},
     runner::{
         cancel::Cancel,
         clock, host,
@@ -28,9 +28,12 @@ use super::{
 /// Options of `probe9p bench`.
 #[derive(Debug, Args)]
 pub struct Bench {
-    /// What to measure: seq_read_1m, seq_write_1m, rand_read_4k, rand_write_4k, small_files [default: all]
-    #[arg(long, short, value_name = "NAME,…", value_delimiter = ',', value_parser = Workload::from_str)]
-    workload: Vec<Workload>,
+    /// What to measure, by names of `probe9p list workloads` [default: all]
+    #[arg(long, short, value_name = "NAME,…", value_delimiter = ',')]
+    workload: Vec<String>,
+    /// Measure the workloads of this file, in the format of probes/workloads.toml, instead of the built-in ones
+    #[arg(long, value_name = "FILE")]
+    workloads: Option<PathBuf>,
     /// How long to measure each workload, both sides together
     #[arg(long, value_name = "SECONDS", default_value = "4", value_parser = scale)]
     seconds: f64,
@@ -70,7 +73,7 @@ enum Ending {
 impl Bench {
     /// Measures the workloads that were asked for and writes what came of them.
     pub fn run(self) -> Outcome {
-        let workloads = self.workloads();
+        let workloads = self.chosen()?;
         let mut sinks = Sinks::open(self.format, self.out.as_deref(), None)?;
         let cancel = Arc::new(Cancel::default());
         let interrupt = Interrupt::watch(Arc::clone(&cancel))?;
@@ -90,7 +93,7 @@ impl Bench {
             stack: up.stack.clone(),
             planned: workloads
                 .iter()
-                .map(|workload| workload.name().to_owned())
+                .map(|workload| workload.name.clone())
                 .collect(),
             part: None,
         })));
@@ -99,10 +102,10 @@ impl Bench {
     }
 
     /// The workloads in their usual order, each once.
-    fn workloads(&self) -> Vec<Workload> {
-        let wanted =
-            |workload: &Workload| self.workload.is_empty() || self.workload.contains(workload);
-        Workload::ALL.into_iter().filter(wanted).collect()
+    fn chosen(&self) -> Result<Vec<Workload>, Failure> {
+        workload::load(self.workloads.as_deref())
+            .and_then(|all| workload::choose(all, &self.workload))
+            .map_err(|error| Failure::Usage(error.to_string()))
     }
 
     fn measure(
@@ -124,7 +127,7 @@ impl Bench {
             Err(error) => return Ending::Lost(error),
         };
         for workload in workloads {
-            match bench::measure(*workload, &native, &volume, &options, &|| cancel.asked()) {
+            match bench::measure(workload, &native, &volume, &options, &|| cancel.asked()) {
                 Ok(Some(result)) => sinks.emit(&Event::BenchFinished(Box::new(result))),
                 Ok(None) | Err(StackError::Cancelled) => return Ending::Cancelled,
                 Err(error) => return Ending::Lost(error),

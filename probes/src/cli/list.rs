@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use clap::{Args, ValueEnum};
 use probes::{
+    bench::{WorkloadError, workload},
     case::PlannedCase,
     ops,
     runner::volume,
@@ -31,6 +32,8 @@ enum What {
     Ops,
     /// Programs that are put to work
     Tools,
+    /// What `bench` measures
+    Workloads,
     /// What a volume can be made of: client, server, profile
     Stacks,
     /// The JSON Schema of recipes, for editors and other programs
@@ -55,6 +58,10 @@ impl List {
             (What::Tools, Format::Json) => output::print_json(&listed_tools()?)?,
             (What::Tools, Format::Table) => output::print(&tools_table(&listed_tools()?))?,
             (What::RecipeSchema, _) => output::print_json(&tools::recipe_schema())?,
+            (What::Workloads, Format::Json) => {
+                output::print_json(&workload::load(None).map_err(anyhow::Error::from)?)?
+            }
+            (What::Workloads, Format::Table) => output::print(&workloads_table()?)?,
             (What::Stacks, Format::Json) => output::print_json(&volume::stacks())?,
             (What::Stacks, Format::Table) => output::print(&stacks_table())?,
         }
@@ -79,6 +86,26 @@ fn ops_table() -> String {
         cases.len()
     );
     terminal::fit(&text)
+}
+
+fn workloads_table() -> Result<String, WorkloadError> {
+    let workloads = workload::load(None)?;
+    let width = workloads
+        .iter()
+        .map(|one| one.name.len())
+        .max()
+        .unwrap_or(0);
+    let mut text = String::new();
+    for one in workloads {
+        let _ = writeln!(
+            text,
+            "{:width$}  {:5}  {}",
+            one.name,
+            one.unit.name(),
+            one.title
+        );
+    }
+    Ok(terminal::fit(&text))
 }
 
 /// A tool, for the listing.

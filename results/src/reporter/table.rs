@@ -5,8 +5,8 @@ use std::io;
 
 use super::{Reporter, out_of_order};
 use crate::{
-    BenchResult, CaseResult, Event, Observation, Outcome, ReportBuilder, RunStarted, Samples,
-    Verdict,
+    BenchResult, CaseResult, Event, Latency, Observation, Outcome, ReportBuilder, RunStarted,
+    Samples, Verdict,
     text::{clean, columns, duration, number, pad_left, pad_right, plural, shorten, wrap},
 };
 
@@ -164,6 +164,15 @@ impl<W: io::Write> Table<W> {
             pad_left(&interval(&bench.volume), INTERVAL),
             self.paint(BOLD, &ratio(bench.ratio)),
         )?;
+        for (side, latency) in [
+            ("native", bench.native_latency),
+            ("volume", bench.volume_latency),
+        ] {
+            if let Some(latency) = latency {
+                let text = format!("  latency, {side}: {}", latencies(&latency));
+                writeln!(self.out, "{}", self.paint(DIM, &text))?;
+            }
+        }
         for warning in &bench.warnings {
             for line in wrap(&clean(warning), self.look.width.saturating_sub(4)) {
                 writeln!(self.out, "  {}", self.paint(YELLOW, &format!("! {line}")))?;
@@ -305,6 +314,12 @@ fn took(seen: &Observation) -> String {
 }
 
 /// `1 234 [1 200, 1 260]`
+fn latencies(latency: &Latency) -> String {
+    let [p50, p95, p99] =
+        [latency.p50, latency.p95, latency.p99].map(|time| format!("{time:.1} µs"));
+    format!("half within {p50}, 95 % within {p95}, 99 % within {p99}")
+}
+
 fn interval(samples: &Samples) -> String {
     format!(
         "{} [{}, {}]",

@@ -233,6 +233,8 @@ pub fn bench(workload: &str, title: &str, unit: &str, native: f64, volume: f64) 
         unit: unit.into(),
         native: samples(native),
         volume: samples(volume),
+        native_latency: None,
+        volume_latency: None,
         ratio: volume / native,
         warnings: vec![],
     }

@@ -7,7 +7,10 @@ use std::{
 use server9p::stack::Mounted;
 
 use super::*;
-use crate::bench::work::{self, Job};
+use crate::bench::{
+    work::{self, Job},
+    workload,
+};
 
 /// A world that does each turn in this process, by the arguments that a child would get, so that these tests
 /// need no program; `fail_after` turns, all fail.
@@ -44,7 +47,7 @@ impl World for Here {
         let own = log.iter().filter(|name| *name == self.name).count();
         drop(log);
         let job = Job {
-            workload: option("--workload").parse().unwrap(),
+            workload: serde_json::from_str(&option("--workload")).unwrap(),
             dir: option("--dir").into(),
             time: Duration::ZERO,
             file_bytes: option("--file-mib").parse::<u64>().unwrap() << 20,
@@ -118,7 +121,14 @@ const OPTIONS: Options = Options {
     memory_only: false,
 };
 
-fn measured(ground: &Ground, workload: Workload) -> BenchResult {
+fn named(name: &str) -> Workload {
+    let all = workload::load(None).unwrap();
+    all.into_iter()
+        .find(|one| one.name == name)
+        .expect("a workload's name")
+}
+
+fn measured(ground: &Ground, workload: &Workload) -> BenchResult {
     measure(workload, &ground.native, &ground.volume, &OPTIONS, &|| {
         false
     })
@@ -128,14 +138,15 @@ fn measured(ground: &Ground, workload: Workload) -> BenchResult {
 
 #[test]
 fn both_sides_have_enough_samples_and_take_turns() {
-    for workload in Workload::ALL {
+    for workload in workload::load(None).unwrap() {
         let ground = ground(usize::MAX);
-        let result = measured(&ground, workload);
+        let result = measured(&ground, &workload);
         for samples in [&result.native, &result.volume] {
             assert_eq!(samples.rates.len(), FEWEST_TURNS as usize);
             assert!(samples.low <= samples.median && samples.median <= samples.high);
         }
         assert!(result.ratio > 0.0);
+        assert!(result.native_latency.is_some() && result.volume_latency.is_some());
         let log = ground.log.lock().unwrap();
         for pair in log.chunks(2) {
             assert_ne!(pair[0], pair[1], "a round has one turn of each side");
@@ -147,9 +158,10 @@ fn both_sides_have_enough_samples_and_take_turns() {
 
 #[test]
 fn a_side_that_fails_is_told_of_and_has_no_figures() {
-    let result = measured(&ground(4), Workload::SeqWrite);
+    let result = measured(&ground(4), &named("seq_write_1m"));
     assert!(result.volume.rates.is_empty());
     assert_eq!(result.ratio, 0.0);
+    assert_eq!(result.volume_latency, None);
     assert_eq!(
         result.warnings[0],
         "It could not be measured on the volume: write of f: No space left on device. \
@@ -168,7 +180,7 @@ fn reading_from_memory_is_warned_of() {
         eprintln!("skipped: the temporary directory's file system does not know RWF_NOWAIT");
         return;
     }
-    let result = measured(&ground, Workload::RandRead);
+    let result = measured(&ground, &named("rand_read_4k"));
     assert!(
         result
             .warnings
@@ -183,7 +195,7 @@ fn reading_from_memory_is_warned_of() {
 fn a_bench_that_is_cancelled_has_no_result() {
     let ground = ground(usize::MAX);
     let none = measure(
-        Workload::SeqRead,
+        &named("seq_read_1m"),
         &ground.native,
         &ground.volume,
         &OPTIONS,
