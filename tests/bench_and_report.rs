@@ -68,6 +68,47 @@ fn a_bench_of_a_fuse_volume_measures_it() {
 }
 
 #[test]
+fn a_bench_is_held_against_an_earlier_one() {
+    let place = Place::new();
+    let dir = place.path().join("volume");
+    let file = place.path().join("earlier.json");
+    fs::create_dir(&dir).unwrap();
+    let [dir, file] = [&dir, &file].map(|path| path.to_str().unwrap().to_owned());
+    let only = ["--path", &dir, "--workload", "rand_read_4k,stat"];
+    let ran = bench(&place, &[&only[..], &["--out", &file]].concat());
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let ran = bench(
+        &place,
+        &[
+            &only[..2],
+            &["--workload", "stat,rename", "--compare", &file],
+        ]
+        .concat(),
+    );
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let line = ran
+        .stderr
+        .lines()
+        .find(|line| line.starts_with("probe9p: stat: "))
+        .expect("a line on stat");
+    assert!(
+        ["regression", "improvement", "inconclusive"]
+            .iter()
+            .any(|word| line.contains(word)),
+        "{line}"
+    );
+    assert!(
+        ran.stderr.contains("probe9p: rename: not in the baseline"),
+        "{ran:?}"
+    );
+    let ran = bench(
+        &place,
+        &[&only[..], &["--compare", "there-is-none.json"]].concat(),
+    );
+    ran.says(2, "there-is-none.json");
+}
+
+#[test]
 fn an_unknown_workload_is_refused_with_the_known_ones() {
     let ran = Place::new().run(&["bench", "--workload", "seq_raed"]);
     ran.says(

@@ -17,7 +17,7 @@ use crate::{
 mod throughput;
 mod words;
 
-pub use throughput::ThroughputChange;
+pub use throughput::{Finding, ThroughputChange, finding};
 
 /// The version of the difference's schema that this library writes.
 pub const DIFF_SCHEMA_VERSION: u32 = 1;

@@ -1,7 +1,7 @@
 //! `probe9p bench`: throughput natively and on a volume, and their ratio.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     str::FromStr,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -17,7 +17,10 @@ use probes::{
         volume::{Volume, Wanted},
     },
 };
-use results::{Event, Format, RunStarted, SCHEMA_VERSION};
+use results::{
+    BenchResult, Event, Format, Report, RunStarted, SCHEMA_VERSION,
+    diff::{self, Finding},
+};
 use server9p::stack::StackError;
 
 use super::{
@@ -40,6 +43,9 @@ pub struct Bench {
     /// Size of the file that is read and written, in MiB
     #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
     file_size: u64,
+    /// Hold the rates against those of an earlier report, and say on standard error what its intervals allow to say
+    #[arg(long, value_name = "REPORT")]
+    compare: Option<PathBuf>,
     /// Put what is read out of the host's page cache before each turn, so that disks are measured too
     #[arg(long)]
     cold: bool,
@@ -74,6 +80,7 @@ impl Bench {
     /// Measures the workloads that were asked for and writes what came of them.
     pub fn run(self) -> Outcome {
         let workloads = self.chosen()?;
+        let baseline = self.compare.as_deref().map(baseline).transpose()?;
         let mut sinks = Sinks::open(self.format, self.out.as_deref(), None)?;
         let cancel = Arc::new(Cancel::default());
         let interrupt = Interrupt::watch(Arc::clone(&cancel))?;
@@ -97,7 +104,7 @@ impl Bench {
                 .collect(),
             part: None,
         })));
-        let ending = self.measure(&workloads, &up, &mut sinks, &cancel);
+        let ending = self.measure(&workloads, &up, &mut sinks, &cancel, baseline.as_ref());
         end(ending, sinks, &interrupt)
     }
 
@@ -114,6 +121,7 @@ impl Bench {
         up: &Volume,
         sinks: &mut Sinks,
         cancel: &Cancel,
+        baseline: Option<&Report>,
     ) -> Ending {
         let options = Options {
             time: Duration::from_secs_f64(self.seconds),
@@ -128,7 +136,12 @@ impl Bench {
         };
         for workload in workloads {
             match bench::measure(workload, &native, &volume, &options, &|| cancel.asked()) {
-                Ok(Some(result)) => sinks.emit(&Event::BenchFinished(Box::new(result))),
+                Ok(Some(result)) => {
+                    if let Some(baseline) = baseline {
+                        eprintln!("probe9p: {}", compared(baseline, &result));
+                    }
+                    sinks.emit(&Event::BenchFinished(Box::new(result)));
+                }
                 Ok(None) | Err(StackError::Cancelled) => return Ending::Cancelled,
                 Err(error) => return Ending::Lost(error),
             }
@@ -138,6 +151,39 @@ impl Bench {
         }
         Ending::Complete
     }
+}
+
+/// The earlier report that rates are held against.
+fn baseline(file: &Path) -> Result<Report, Failure> {
+    let report = Report::read(file).map_err(|error| Failure::Usage(error.to_string()))?;
+    if report.bench.is_empty() {
+        return Err(Failure::Usage(format!(
+            "{} has no rates to compare with; name a report that `probe9p bench --out` has written",
+            file.display()
+        )));
+    }
+    Ok(report)
+}
+
+/// One line on what became of a workload's rate.
+fn compared(baseline: &Report, now: &BenchResult) -> String {
+    let same = |old: &&BenchResult| (&old.workload, &old.unit) == (&now.workload, &now.unit);
+    let Some(before) = baseline.bench.iter().find(same) else {
+        return format!("{}: not in the baseline", now.workload);
+    };
+    let finding = match diff::finding(before, now) {
+        Finding::Regression => "regression",
+        Finding::Improvement => "improvement",
+        Finding::Inconclusive => "inconclusive",
+    };
+    let change = |before: f64, now: f64| format!("{before:.0} to {now:.0}");
+    format!(
+        "{}: {finding}: volume {} {unit}, native {} {unit}",
+        now.workload,
+        change(before.volume.median, now.volume.median),
+        change(before.native.median, now.native.median),
+        unit = now.unit,
+    )
 }
 
 /// A fresh directory of a side, to measure in.
