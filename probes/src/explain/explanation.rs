@@ -12,6 +12,7 @@ use super::{
     diagnose,
     messages::Message,
     rerun::{self, Traced},
+    seen::{Seen, seen},
 };
 use crate::{
     runner::side::Side,
@@ -85,6 +86,8 @@ pub struct Why {
     pub advice: Vec<String>,
     /// Where it is documented.
     pub references: Vec<String>,
+    /// Real runs that showed it, which are kept.
+    pub seen: Vec<Seen>,
 }
 
 /// A call that fails or differs on the volume alone.
@@ -309,6 +312,7 @@ impl From<Cause> for Why {
             references: entry
                 .map(|entry| entry.references.clone())
                 .unwrap_or_default(),
+            seen: seen(&cause.id),
             id: cause.id,
             mechanism: cause.summary,
             evidence: cause.evidence,

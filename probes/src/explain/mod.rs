@@ -14,6 +14,7 @@ pub mod explanation;
 pub mod messages;
 pub mod rerun;
 mod rule;
+pub mod seen;
 mod text;
 
 use std::{ffi::OsString, process::ExitCode, time::Duration};

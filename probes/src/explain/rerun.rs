@@ -31,7 +31,6 @@ use crate::{
         align::{Step, steps},
         line,
     },
-    tools::find,
 };
 
 /// The first argument of the child.
@@ -220,9 +219,11 @@ fn traced(dir: &Path, case: &[OsString], limit: Duration) -> io::Result<Told> {
     let place = dir.join(CASE);
     fs::create_dir(&place)?;
     let mut words: Vec<OsString> = Vec::new();
-    let strace = find::on_path("strace");
-    if strace {
+    let program = strace_program();
+    let strace = program.is_some();
+    if let Some(program) = program {
         words = strace::command(&trace, Calls::All);
+        words[0] = program.into();
     }
     words.push(own.into());
     words.extend_from_slice(case);
@@ -240,6 +241,13 @@ fn traced(dir: &Path, case: &[OsString], limit: Duration) -> io::Result<Told> {
         timed_out,
         beats,
     })
+}
+
+/// strace, from PATH, or where programs are for a command that has none.
+fn strace_program() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
+    let mut places = std::env::split_paths(&path).map(|dir| dir.join("strace"));
+    places.find(|place| place.is_file())
 }
 
 /// Synchronises the mark, which is one message and no other call's, and says when.

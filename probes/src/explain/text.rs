@@ -150,6 +150,12 @@ impl Why {
         if !self.references.is_empty() {
             let _ = writeln!(text, "  See: {}", self.references.join(" · "));
         }
+        if !self.seen.is_empty() {
+            let mut stacks: Vec<&str> = self.seen.iter().map(|seen| &*seen.stack).collect();
+            stacks.sort_unstable();
+            stacks.dedup();
+            let _ = writeln!(text, "  Seen on: {}", stacks.join(", "));
+        }
     }
 }
 
