@@ -73,9 +73,9 @@ impl Relay {
 
     /// Moves what can be moved; says whether anything was.
     pub fn pump(&mut self, socket: &mut Socket) -> bool {
-        let mut moved = self.from_guest(socket);
+        let mut moved = self.pass_in(socket);
         // Only once somebody is connected: what comes before is kept for them.
-        moved |= self.to_guest(socket);
+        moved |= self.pass_out(socket);
         if self.ended && socket.may_send() {
             socket.close();
             moved = true;
@@ -91,7 +91,8 @@ impl Relay {
         moved
     }
 
-    fn from_guest(&mut self, socket: &mut Socket) -> bool {
+    /// From the guest to the stream.
+    fn pass_in(&mut self, socket: &mut Socket) -> bool {
         let mut moved = false;
         while socket.can_recv() && !self.full {
             let (stream, full) = (&mut self.stream, &mut self.full);
@@ -112,7 +113,8 @@ impl Relay {
         moved
     }
 
-    fn to_guest(&mut self, socket: &mut Socket) -> bool {
+    /// From the stream to the guest.
+    fn pass_out(&mut self, socket: &mut Socket) -> bool {
         let mut moved = false;
         while self.readable && socket.can_send() && !self.ended {
             let (stream, readable, ended) = (&mut self.stream, &mut self.readable, &mut self.ended);
