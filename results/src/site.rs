@@ -168,7 +168,7 @@ pub fn pages(reports: &[Report], background: &Background) -> BTreeMap<String, St
         writer.page(
             &links::group(group.kind, group.name),
             "group.html",
-            &group.name,
+            group.name,
             "matrix",
             page,
         );

@@ -231,7 +231,7 @@ fn many(tools: usize, cases: usize, stacks: usize) -> Vec<Report> {
         let bad = match kind {
             0..18 => true,
             18 => at < stacks / 2,
-            19 => at % 4 == 0,
+            19 => at.is_multiple_of(4),
             20 => at == stacks - 1,
             _ => false,
         };

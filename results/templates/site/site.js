@@ -24,7 +24,7 @@ if (table) {
         for (let i = 1; i < span; i++) cell.after(cell.cloneNode(true));
       }
   };
-  const verdict = (cell) => (cell && cell.className ? cell.className.split(" ")[0] : "");
+  const verdict = (cell) => [...cell.classList].find((name) => name !== "out") || "";
   const letters = { works: "w", degraded: "d", workaround: "r", unstable: "u", fails: "f", hangs: "h", crashes: "c", skipped: "s", invalid: "i" };
 
   const state = () => {
@@ -138,7 +138,8 @@ if (table) {
     all.textContent = yes ? "Fold all" : "Unfold all";
     show();
   });
-  form.addEventListener("input", () => { show(); write(); });
+  // Typing gives the one, some ways of choosing from a list only the other.
+  for (const kind of ["input", "change"]) form.addEventListener(kind, () => { show(); write(); });
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("reset", () => setTimeout(() => { show(); write(); }));
   addEventListener("hashchange", read);
