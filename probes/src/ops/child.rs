@@ -194,7 +194,7 @@ mod tests {
     fn a_directory_need_not_be_text() {
         let odd = OsString::from_vec(vec![b'/', 255]);
         let args = ["--id", "a", "--side", "native", "--dir"].map(OsString::from);
-        let args = Args::parse(&[args.as_slice(), &[odd.clone()]].concat()).unwrap();
+        let args = Args::parse(&[args.as_slice(), std::slice::from_ref(&odd)].concat()).unwrap();
         assert_eq!(args.dir, odd);
     }
 }
