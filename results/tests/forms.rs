@@ -113,3 +113,13 @@ fn hostile_names_stay_text_in_every_form() {
     let data: MatrixFile = serde_json::from_str(&Form::Matrix.write(&reports, 80)).unwrap();
     assert_eq!(data.stacks.len(), 3);
 }
+
+#[test]
+fn a_badge_is_not_of_a_run_of_a_few_cases() {
+    let whole = report(&run(cases(), vec![]));
+    let mut part = report(&run(cases()[..1].to_vec(), vec![]));
+    part.stack = stack("uml", "5.10");
+    let reports = [part, whole];
+    let all = badges(&Matrix::of(&reports));
+    assert_eq!(all[0].message, "works with DELETE");
+}

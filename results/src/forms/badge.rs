@@ -32,9 +32,21 @@ pub fn badges(matrix: &Matrix<'_>) -> Vec<Badge> {
         .iter()
         .filter(|group| group.kind == CaseKind::Tool)
     {
-        // Columns are in the order of how faithful they are, so the first one wins.
+        let results = |at: usize| {
+            group
+                .rows
+                .iter()
+                .filter(|row| row.cells[at].is_some())
+                .count()
+        };
+        let most = (0..matrix.stacks.len()).map(results).max();
+        // Columns are in the order of how faithful they are, so the first one wins; a run of a few of the cases, or
+        // one that was interrupted, does not speak for the tool.
         for (at, column) in matrix.stacks.iter().enumerate() {
             let profile = &column.latest().stack.profile;
+            if Some(results(at)) != most {
+                continue;
+            }
             if column.latest().stack.cache != "none" || badges.contains_key(&(group.name, profile))
             {
                 continue;
