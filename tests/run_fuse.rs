@@ -29,6 +29,8 @@ fn sqlite_tells_what_works_what_fails_and_what_helps() {
     let place = Place::new();
     let ran = place.run(&[
         "run",
+        "--client",
+        "fuse",
         "--case",
         "sqlite.rollback_delete,sqlite.wal",
         "--format",
@@ -146,6 +148,8 @@ fn a_verdict_crosses_fail_on() {
     let run = |threshold| {
         let ran = place.run(&[
             "run",
+            "--client",
+            "fuse",
             "--ops",
             "mmap.shared_write",
             "--no-explain",
@@ -168,6 +172,8 @@ fn profiles_differ_where_they_should() {
     let verdict = |profile| {
         let ran = place.run(&[
             "run",
+            "--client",
+            "fuse",
             "--ops",
             "special.mkfifo",
             "--no-explain",
@@ -185,7 +191,9 @@ fn profiles_differ_where_they_should() {
 
 /// Starts a run that takes long and returns when its volume is in use.
 fn long_run(place: &Place) -> Running {
-    let args = ["run", "--ops", "all", "--repeat", "50", "--format", "jsonl"];
+    let args = [
+        "run", "--client", "fuse", "--ops", "all", "--repeat", "50", "--format", "jsonl",
+    ];
     let mut run = Running::start(place.command(&args));
     run.until("case_finished");
     run
@@ -221,7 +229,7 @@ fn a_kill_of_any_process_leaves_no_mount_and_no_process() {
     assert_eq!(mounts(place.path()), [""; 0]);
     // Directories are all that is left, and the next run removes them.
     assert_eq!(place.left().len(), 1);
-    let next = place.run(&["run", "--ops", "link.nlink"]);
+    let next = place.run(&["run", "--client", "fuse", "--ops", "link.nlink"]);
     assert_eq!(next.code, Some(0), "{next:?}");
     assert_nothing_left(&place, &next);
 }
@@ -234,6 +242,8 @@ fn a_killed_server_does_not_end_the_run() {
     let place = Place::new();
     let mut command = place.command(&[
         "run",
+        "--client",
+        "fuse",
         "--ops",
         "link,symlink",
         "--repeat",

@@ -9,7 +9,11 @@ use std::{ffi::OsString, process::ExitCode, sync::OnceLock};
 
 use serde::de::DeserializeOwned;
 
-use crate::stack::{agent, fuse, guest, qemu, server::ServeConfig, uml, visible};
+use crate::stack::{
+    agent, fuse, guest, qemu,
+    server::{ServeConfig, peer},
+    uml, visible,
+};
 
 /// What a program does when it is started with arguments that are a command of its own; `None` for others.
 pub type OwnCommands = fn(&[OsString]) -> Option<ExitCode>;
@@ -41,6 +45,7 @@ pub fn dispatch(args: &[OsString]) -> Option<ExitCode> {
         "@unmount" => Some(run(config, visible::watch)),
         "@guest" => Some(guest::main()),
         "@guest-virtio" => Some(guest::virtio::main()),
+        "@peer" => Some(run(config, peer::main)),
         "@qemu" => Some(run(config, qemu::keeper::main)),
         "@uml" => Some(run(config, uml::keeper::main)),
         _ => None,

@@ -24,8 +24,11 @@ use results::{
 use server9p::stack::StackError;
 
 use super::{
-    Exit, Failure, Outcome, interrupt::Interrupt, sinks::Sinks, values::scale,
-    volume_args::VolumeArgs,
+    Exit, Failure, Outcome,
+    interrupt::Interrupt,
+    sinks::Sinks,
+    values::scale,
+    volume_args::{VolumeArgs, bring_up},
 };
 
 /// Options of `probe9p bench`.
@@ -85,11 +88,10 @@ impl Bench {
         let cancel = Arc::new(Cancel::default());
         let interrupt = Interrupt::watch(Arc::clone(&cancel))?;
         let began = SystemTime::now();
-        let up = Wanted {
+        let up = bring_up(&mut Wanted {
             path: self.path.clone(),
             ..self.volume.wanted()
-        }
-        .bring_up()?;
+        })?;
         cancel.watch(&up.native.world);
         cancel.watch(&up.volume.world);
         sinks.emit(&Event::RunStarted(Box::new(RunStarted {

@@ -26,7 +26,10 @@ use results::{
 use server9p::stack::StackError;
 
 use super::{
-    Exit, Failure, Outcome, interrupt::Interrupt, output, values, volume_args::VolumeArgs,
+    Exit, Failure, Outcome,
+    interrupt::Interrupt,
+    output, values,
+    volume_args::{VolumeArgs, bring_up},
 };
 
 /// Options of `probe9p exec`.
@@ -97,12 +100,12 @@ impl Exec {
         let cancel = Arc::new(Cancel::default());
         let interrupt = Interrupt::watch(Arc::clone(&cancel))?;
         let began = SystemTime::now();
-        let wanted = Wanted {
+        let mut wanted = Wanted {
             path: self.path.clone(),
             keep: self.keep,
             ..self.volume.wanted()
         };
-        let up = wanted.bring_up()?;
+        let up = bring_up(&mut wanted)?;
         if self.keep {
             let (native, volume) = (up.native.here.display(), up.volume.here.display());
             eprintln!("probe9p: the directories of the command stay in {native} and {volume}");

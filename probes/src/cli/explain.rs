@@ -26,8 +26,12 @@ use results::{CaseResult, Event, Verdict};
 use server9p::stack::StackError;
 
 use super::{
-    Exit, Failure, Outcome, interrupt::Interrupt, list::Format, output, values::scale,
-    volume_args::VolumeArgs,
+    Exit, Failure, Outcome,
+    interrupt::Interrupt,
+    list::Format,
+    output,
+    values::scale,
+    volume_args::{VolumeArgs, bring_up},
 };
 
 /// Options of `probe9p explain`.
@@ -72,12 +76,12 @@ impl Explain {
             .prefix("probe9p-explain-")
             .tempdir()?;
         let trace = scratch.path().join("trace");
-        let wanted = Wanted {
+        let mut wanted = Wanted {
             path: self.path.clone(),
             trace: self.path.is_none().then(|| trace.clone()),
             ..self.volume.wanted()
         };
-        let up = wanted.bring_up()?;
+        let up = bring_up(&mut wanted)?;
         let stopped = || {
             let signal = interrupt.signal().unwrap_or("a signal");
             eprintln!("probe9p: stopped by {signal}; the case is not explained");

@@ -18,7 +18,7 @@ use probes::{
     },
 };
 use results::{Event, Fidelity, Report, ReportBuilder, Reporter as _, fidelity::Unavailable};
-use server9p::stack::Series;
+use server9p::stack::kernels::KernelWanted;
 
 use super::{
     Exit, Failure, Outcome,
@@ -55,9 +55,9 @@ pub struct FidelityOf {
         help_heading = "The stacks"
     )]
     candidate: Vec<StackName>,
-    /// Every stack's kernel: 5.10 or 6.1 [default: 5.10 under golem, else 6.1]
-    #[arg(long, value_name = "SERIES", help_heading = "The stacks")]
-    kernel: Option<Series>,
+    /// Every stack's kernel: 5.10, 6.1 or a path, as `run` takes it [default: 5.10 under golem, else 6.1]
+    #[arg(long, value_name = "SERIES|PATH", help_heading = "The stacks")]
+    kernel: Option<KernelWanted>,
     /// QEMU's program [default: the one on PATH; for the reference of profile qemu one of 9.2 or later]
     #[arg(long, value_name = "FILE", help_heading = "The stacks")]
     qemu: Option<PathBuf>,
@@ -169,7 +169,7 @@ impl FidelityOf {
         };
         let mut stacks = Vec::new();
         for name in std::iter::once(self.reference).chain(candidates) {
-            let wanted = self.wanted(name);
+            let mut wanted = self.wanted(name);
             match wanted.bring_up() {
                 Ok(up) => stacks.push((name, wanted, up)),
                 Err(error) if named || name == self.reference => {
@@ -211,7 +211,7 @@ impl FidelityOf {
 
     fn wanted(&self, name: StackName) -> Wanted {
         Wanted {
-            series: self.kernel,
+            kernel: self.kernel.clone(),
             qemu: self.qemu.clone(),
             ..name.wanted()
         }

@@ -20,7 +20,7 @@ use probes::{
         volume::{Volume, Wanted},
     },
 };
-use server9p::stack::{Series, StackError};
+use server9p::stack::{StackError, kernels::KernelWanted};
 
 use super::{Exit, Failure, Outcome, interrupt::Interrupt, list::Format, output};
 
@@ -52,9 +52,9 @@ pub struct Fuzz {
         default_values = [NATIVE, "fuse/server9p/posix"]
     )]
     stacks: Vec<String>,
-    /// The stacks' kernel: 5.10 or 6.1 [default: 5.10 under golem, else 6.1]
-    #[arg(long, value_name = "SERIES")]
-    kernel: Option<Series>,
+    /// The stacks' kernel: 5.10, 6.1 or a path, as `run` takes it [default: 5.10 under golem, else 6.1]
+    #[arg(long, value_name = "SERIES|PATH")]
+    kernel: Option<KernelWanted>,
     /// Run this sequence alone: its text, or a file that has it, as a divergence prints it
     #[arg(long, value_name = "SEQUENCE", conflicts_with_all = ["seed", "steps", "seconds", "first"])]
     replay: Option<String>,
@@ -138,8 +138,8 @@ impl Fuzz {
     }
 
     fn bring_up(&self, name: StackName) -> Result<Volume, Failure> {
-        let wanted = Wanted {
-            series: self.kernel,
+        let mut wanted = Wanted {
+            kernel: self.kernel.clone(),
             ..name.wanted()
         };
         let up = wanted.bring_up();
@@ -201,6 +201,7 @@ impl Fuzz {
         };
         let kernel = self
             .kernel
+            .as_ref()
             .map_or(String::new(), |k| format!(" --kernel {k}"));
         let _ = writeln!(
             text,

@@ -14,8 +14,13 @@ use probes::runner::{
 use results::{Event, Format, RunStarted};
 
 use super::{
-    Exit, Failure, Outcome, interrupt::Interrupt, select_args::SelectArgs, sinks::Sinks,
-    threshold::ThresholdArgs, values::scale, volume_args::VolumeArgs,
+    Exit, Failure, Outcome,
+    interrupt::Interrupt,
+    select_args::SelectArgs,
+    sinks::Sinks,
+    threshold::ThresholdArgs,
+    values::scale,
+    volume_args::{VolumeArgs, bring_up},
 };
 
 /// How many cases of no known cause run under strace without being asked: three more runs each.
@@ -94,14 +99,14 @@ impl Run {
         let cancel = Arc::new(Cancel::default());
         let interrupt = Interrupt::watch(Arc::clone(&cancel))?;
 
-        let wanted = self.wanted();
-        let up = wanted.bring_up()?;
+        let mut wanted = self.wanted();
+        let up = bring_up(&mut wanted)?;
         if self.keep {
             let (native, volume) = (up.native.here.display(), up.volume.here.display());
             eprintln!("probe9p: the directories of the cases stay in {native} and {volume}");
         }
         let mut done = 0;
-        let options = self.options();
+        let options = self.options(&wanted);
         let ending = whole::run(&wanted, &up, &cases, options, &cancel, &mut |event| {
             if let Event::CaseFinished(case) = event {
                 done += 1;
@@ -139,12 +144,12 @@ impl Run {
         }
     }
 
-    fn options(&self) -> Options {
+    fn options(&self, wanted: &Wanted) -> Options {
         let processors = thread::available_parallelism().map_or(1, usize::from);
         Options {
             jobs: self.jobs.map_or(processors, usize::from),
             repeat: self.repeat,
-            timeout_scale: self.timeout_scale * self.volume.wanted().slowness(),
+            timeout_scale: self.timeout_scale * wanted.slowness(),
             explain: !self.no_explain,
             retrace: match (self.explain, self.no_explain) {
                 (_, true) => Retrace::Never,

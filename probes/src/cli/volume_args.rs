@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use probes::runner::volume::{Client, Server, Wanted};
+use probes::runner::volume::{Client, Server, Volume, Wanted};
 use server9p::{
     profile::Profile,
-    stack::{Cache, Series},
+    stack::{Cache, StackError, kernels::KernelWanted},
 };
 
 use super::values::RunAs;
@@ -27,9 +27,10 @@ pub struct VolumeArgs {
     /// How the client caches: none, readahead, mmap, loose or fscache
     #[arg(long, default_value_t = Cache::None)]
     cache: Cache,
-    /// The client's kernel: 5.10 or 6.1 [default: 5.10 under golem, else 6.1]
-    #[arg(long, value_name = "SERIES")]
-    kernel: Option<Series>,
+    /// The client's kernel: 5.10, 6.1, or the path of one: for uml its program, for qemu boot/vmlinuz-RELEASE, for
+    /// both the directory that has it and its modules [default: 5.10 under golem, else 6.1]
+    #[arg(long, value_name = "SERIES|PATH")]
+    kernel: Option<KernelWanted>,
     /// QEMU's program, when not the one on PATH
     #[arg(long, value_name = "FILE")]
     qemu: Option<PathBuf>,
@@ -46,7 +47,7 @@ impl VolumeArgs {
             server: self.server,
             profile: self.profile,
             cache: self.cache,
-            series: self.kernel,
+            kernel: self.kernel.clone(),
             run_as: self.run_as.map(RunAs::pair),
             qemu: self.qemu.clone(),
             path: None,
@@ -54,4 +55,16 @@ impl VolumeArgs {
             keep: false,
         }
     }
+}
+
+/// Brings a volume up, and says which client was taken where that was left open.
+///
+/// # Errors
+/// Those of [`Wanted::bring_up`].
+pub fn bring_up(wanted: &mut Wanted) -> Result<Volume, StackError> {
+    let up = wanted.bring_up()?;
+    if let Some(choice) = &up.choice {
+        eprintln!("probe9p: {choice}");
+    }
+    Ok(up)
 }

@@ -6,6 +6,7 @@
 mod probe;
 
 use serde::Serialize;
+use server9p::stack::server::Server;
 
 pub use probe::find_program;
 
@@ -41,7 +42,7 @@ pub struct Finding {
 
 /// Looks for everything, in the order of importance.
 pub fn examine() -> Vec<Finding> {
-    vec![
+    let mut found = vec![
         probe::fuse(),
         probe::fusermount(),
         probe::namespaces(),
@@ -50,6 +51,8 @@ pub fn examine() -> Vec<Finding> {
         probe::kvm(),
         probe::v9fs(),
         probe::guest_kernels(),
+        probe::peer(Server::Diod, "server diod"),
+        probe::peer(Server::Unpfs, "server unpfs"),
         probe::program(
             "strace",
             "the system call tracer",
@@ -57,10 +60,12 @@ pub fn examine() -> Vec<Finding> {
             "strace",
         ),
         probe::tools(),
-    ]
+    ];
+    found.insert(0, probe::auto(&found));
+    found
 }
 
-/// The finding about /dev/fuse, which the default client needs.
+/// The finding about /dev/fuse, which client fuse needs.
 pub fn fuse() -> Finding {
     probe::fuse()
 }

@@ -8,10 +8,13 @@ use std::{
 };
 
 use nix::sched::{CloneFlags, unshare};
-use server9p::stack::{Series, qemu, uml};
+use server9p::stack::{Series, kernel, qemu, server::Server, uml};
 
 use super::{Finding, State};
-use crate::tools;
+use crate::{
+    runner::{auto, volume::Client},
+    tools,
+};
 
 /// The one command that installs what Debian has.
 const SETUP: &str = "scripts/setup";
@@ -78,7 +81,7 @@ pub fn program(
 
 /// Opens /dev/fuse for reading and writing, as a mount would.
 pub fn fuse() -> Finding {
-    let base = missing("fuse", "/dev/fuse", "client fuse, the default");
+    let base = missing("fuse", "/dev/fuse", "client fuse");
     match fs::OpenOptions::new().read(true).write(true).open("/dev/fuse") {
         Ok(_) => Finding {
             state: State::Ready,
@@ -291,33 +294,79 @@ pub fn kvm() -> Finding {
     }
 }
 
-/// Whether this kernel can mount 9p itself.
+/// Opens a context for a 9p mount, as a mount would.
 pub fn v9fs() -> Finding {
-    let base = missing(
-        "v9fs",
-        "the host kernel's own 9p client",
-        "client kernel (root only)",
-    );
-    let known = fs::read_to_string("/proc/filesystems")
-        .is_ok_and(|list| list.lines().any(|line| line.trim() == "9p"));
-    let root = nix::unistd::geteuid().is_root();
-    match (known, root) {
-        (true, true) => Finding {
+    let base = missing("v9fs", "the host kernel's own 9p client", "client kernel");
+    match kernel::available() {
+        Ok(()) => Finding {
             state: State::Ready,
-            detail: "this kernel knows 9p".into(),
+            detail: "this kernel mounts 9p".into(),
             remedy: None,
             ..base
         },
-        (true, false) => Finding {
-            state: State::Forbidden,
-            detail: "this kernel knows 9p, but only root may mount it".into(),
-            remedy: Some("run probe9p as root, or take client uml or fuse".into()),
+        Err(why) => {
+            let why = why.to_string();
+            let (what, remedy) = why.split_once(": ").unwrap_or((&why, ""));
+            Finding {
+                state: match what.starts_with(kernel::NOT_ALLOWED) {
+                    true => State::Forbidden,
+                    false => State::Missing,
+                },
+                detail: what.into(),
+                remedy: (!remedy.is_empty()).then(|| remedy.into()),
+                ..base
+            }
+        }
+    }
+}
+
+/// A peer's server.
+pub fn peer(server: Server, needed_for: &'static str) -> Finding {
+    let base = missing(server.name(), "a peer's 9P server", needed_for);
+    match server.available() {
+        Ok(()) => Finding {
+            state: State::Ready,
+            detail: server.versions().remove("server").unwrap_or_default(),
+            remedy: None,
             ..base
         },
-        (false, _) => Finding {
-            detail: "this kernel has no 9p, or its module is not loaded".into(),
-            remedy: Some("modprobe 9p as root, or take client uml or fuse".into()),
-            ..base
-        },
+        Err(why) => {
+            let why = why.to_string();
+            let (what, remedy) = why.split_once(": ").unwrap_or((&why, SETUP));
+            Finding {
+                detail: what.into(),
+                remedy: Some(remedy.into()),
+                ..base
+            }
+        }
+    }
+}
+
+/// What `--client auto` takes, by what was found of each client: the first that is ready.
+pub fn auto(found: &[Finding]) -> Finding {
+    let base = missing("auto", "what --client auto takes", "a volume at all");
+    let mut reasons = String::new();
+    for client in auto::ORDER {
+        let id = match client {
+            Client::Kernel => "v9fs",
+            Client::Uml => "uml",
+            _ => "fuse",
+        };
+        let Some(finding) = found.iter().find(|finding| finding.id == id) else {
+            continue;
+        };
+        if finding.state == State::Ready {
+            return Finding {
+                state: State::Ready,
+                detail: format!("client {client}{reasons}"),
+                remedy: None,
+                ..base
+            };
+        }
+        reasons.push_str(&format!("; not {client}: {}", finding.detail));
+    }
+    Finding {
+        detail: format!("no client{reasons}"),
+        ..base
     }
 }

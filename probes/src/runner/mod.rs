@@ -5,6 +5,7 @@
 //! [`engine`] runs the cases on both sides ([`side`] is one execution) and emits the events of the `results` crate,
 //! [`cancel`] ends it early. What the events become (a table, a file) is no matter of this module.
 
+pub mod auto;
 pub mod cancel;
 pub mod clock;
 pub mod engine;

@@ -26,7 +26,7 @@ impl StackName {
             server: self.server,
             profile: self.profile,
             cache: Cache::None,
-            series: None,
+            kernel: None,
             run_as: None,
             qemu: None,
             path: None,
@@ -55,7 +55,9 @@ impl FromStr for StackName {
         };
         let client = match Client::from_str(client, false) {
             Ok(Client::Auto) => {
-                return Err("a comparison needs a certain client; take fuse, uml or qemu".into());
+                return Err(
+                    "a comparison needs a certain client; take fuse, uml, qemu or kernel".into(),
+                );
             }
             Ok(client) => client,
             Err(_) => {
@@ -65,7 +67,9 @@ impl FromStr for StackName {
             }
         };
         let server = Server::from_str(server, false).map_err(|_| {
-            format!("there is no server {server:?}; take server9p, diod, qemu, ram or storage")
+            format!(
+                "there is no server {server:?}; take server9p, diod, unpfs, qemu, ram or storage"
+            )
         })?;
         Ok(StackName {
             client,

@@ -10,6 +10,8 @@ use server9p::{
     stack::{
         Cache, Mounted, Series, StackError, VolumeOptions, World,
         fuse_world::FuseClient,
+        kernel::KernelClient,
+        kernels::KernelWanted,
         local::Local,
         path::PathWorld,
         qemu::{self, Emulator, QemuClient},
@@ -19,7 +21,7 @@ use server9p::{
     },
 };
 
-use super::{given::Given, side::Side};
+use super::{given::Given, side::Side, stack_name::StackName};
 use crate::{
     case::Other,
     machine::{self, State},
@@ -47,6 +49,8 @@ pub enum Server {
     Server9p,
     /// Debian's diod
     Diod,
+    /// unpfs, the example of the crate rs9p
+    Unpfs,
     /// QEMU's own, the reference
     Qemu,
     /// None: the VM runtime's ram volume, a tmpfs of the client's kernel
@@ -72,6 +76,7 @@ impl fmt::Display for Server {
         f.write_str(match self {
             Server::Server9p => "server9p",
             Server::Diod => "diod",
+            Server::Unpfs => "unpfs",
             Server::Qemu => "qemu",
             Server::Ram => "ram",
             Server::Storage => "storage",
@@ -85,6 +90,7 @@ impl Server {
         match self {
             Server::Server9p => server::Server::Own.into(),
             Server::Diod => server::Server::Diod.into(),
+            Server::Unpfs => server::Server::Unpfs.into(),
             Server::Qemu => Source::Qemu,
             Server::Ram => Local::Ram.into(),
             Server::Storage => Local::Storage.into(),
@@ -104,7 +110,7 @@ pub struct Wanted {
     /// How the client caches.
     pub cache: Cache,
     /// The client's kernel; the profile's own unless given, and a real client's nearest that is installed.
-    pub series: Option<Series>,
+    pub kernel: Option<KernelWanted>,
     /// Whom the server runs as when root starts it.
     pub run_as: Option<(u32, u32)>,
     /// QEMU's program, when not the system's.
@@ -125,16 +131,18 @@ pub struct Volume {
     pub volume: Side,
     /// What it turned out to be.
     pub stack: Stack,
+    /// Which client was taken and why, where that was left open.
+    pub choice: Option<String>,
     /// Last, so that it is removed when nothing runs there any more.
     _given: Option<Given>,
 }
 
 impl Wanted {
-    /// Brings the volume up, and the native side beside it.
+    /// Brings the volume up, and the native side beside it. A client that was left open is this one's afterwards.
     ///
     /// # Errors
     /// [`StackError::Unavailable`] when this machine cannot do it, with what would make it so.
-    pub fn bring_up(&self) -> Result<Volume, StackError> {
+    pub fn bring_up(&mut self) -> Result<Volume, StackError> {
         let mut up = self.bring_up_both()?;
         // The worlds that are on the host reach the host's directories.
         if self.path.is_some() {
@@ -145,13 +153,17 @@ impl Wanted {
         Ok(up)
     }
 
-    fn bring_up_both(&self) -> Result<Volume, StackError> {
+    fn bring_up_both(&mut self) -> Result<Volume, StackError> {
         let Some(dir) = &self.path else {
-            let mount = self.mount(self.server.source(), self.cache)?;
+            let (mount, choice) = match self.client {
+                Client::Auto => self.mount_auto().map(|(mount, why)| (mount, Some(why)))?,
+                _ => (self.mount(self.server.source(), self.cache)?, None),
+            };
             return Ok(Volume {
                 native: mount.native_side()?,
                 stack: self.stack(mount.world.mounted()),
                 volume: mount.volume_side(),
+                choice,
                 _given: None,
             });
         };
@@ -165,6 +177,7 @@ impl Wanted {
             native: Side::new("native", native, given.native()),
             stack: self.stack(world.mounted()),
             volume: Side::new("volume", world, given.volume()),
+            choice: None,
             _given: Some(given),
         })
     }
@@ -210,10 +223,16 @@ impl Wanted {
     }
 
     /// Mounts a fresh volume.
-    fn mount(&self, source: Source, cache: Cache) -> Result<Mount, StackError> {
+    pub(super) fn mount(&self, source: Source, cache: Cache) -> Result<Mount, StackError> {
+        let series = match (self.client, &self.kernel) {
+            // It behaves as that series' v9fs.
+            (Client::Fuse, Some(kernel)) => kernel.series("fuse")?,
+            (_, Some(KernelWanted::Series(series))) => *series,
+            _ => Series::of(self.profile),
+        };
         let options = VolumeOptions {
             cache,
-            series: self.series.unwrap_or(Series::of(self.profile)),
+            series,
             run_as: self.run_as,
             trace: self.trace.clone(),
             ..VolumeOptions::new(self.profile)
@@ -232,26 +251,17 @@ impl Wanted {
         Ok(match self.client {
             Client::Auto | Client::Fuse => Box::new(FuseClient),
             Client::Uml => Box::new(UmlClient {
-                kernel: match self.series {
-                    Some(series) => kernels::find(series)?,
-                    None => kernels::preferred(self.profile)?,
-                },
+                kernel: kernels::choose(self.kernel.as_ref(), self.profile)?,
             }),
-            // The reference is no other kernel's than the profile's.
             Client::Qemu => {
-                let series = self.series.unwrap_or(Series::of(self.profile));
-                let kernel = qemu::kernels::find(series)?;
+                let kernel = qemu::kernels::choose(self.kernel.as_ref(), self.profile)?;
                 let emulator = match (&self.qemu, self.server) {
                     (None, Server::Qemu) => Emulator::reference(self.profile, kernel),
                     (program, _) => Emulator::new(program.as_deref(), kernel),
                 };
                 Box::new(QemuClient::new(emulator?)?)
             }
-            Client::Kernel => {
-                return Err(StackError::Unavailable(
-                    "this version cannot bring up client kernel; `probe9p list stacks` shows what it can".into(),
-                ));
-            }
+            Client::Kernel => Box::new(KernelClient::new(self.kernel.as_ref())?),
         })
     }
 
@@ -282,7 +292,7 @@ fn cache_option(options: &str) -> String {
 }
 
 /// A volume of ours that is up.
-struct Mount {
+pub(super) struct Mount {
     world: Arc<VolumeWorld>,
 }
 
@@ -324,17 +334,20 @@ pub struct ListedStack {
 pub fn stacks() -> Vec<ListedStack> {
     let fuse = machine::fuse();
     let fuse = (fuse.state != State::Ready).then_some(fuse.detail);
-    let says = |error: StackError| error.to_string();
-    let missing = |client, server, profile| match client {
-        Client::Uml => kernels::preferred(profile).err().map(says),
-        Client::Qemu => qemu::kernels::find(Series::of(profile))
-            .and_then(|kernel| match server {
-                Server::Qemu => Emulator::reference(profile, kernel),
-                _ => Emulator::new(None, kernel),
-            })
-            .err()
-            .map(says),
-        _ => fuse.clone(),
+    let missing = |client, server: Server, profile| {
+        let reason = match (client, server.source()) {
+            (Client::Fuse, _) if fuse.is_some() => return fuse.clone(),
+            (_, Source::Server(server)) => server.available(),
+            (_, Source::Qemu | Source::Local(_)) => Ok(()),
+        };
+        let wanted = StackName {
+            client,
+            server,
+            profile,
+        }
+        .wanted();
+        let reason = reason.and_then(|()| wanted.mounts().map(drop));
+        reason.err().map(|error| error.to_string())
     };
     let listed = |client, server, profile, about| ListedStack {
         name: format!("{client}/{server}/{profile}"),
@@ -355,7 +368,7 @@ pub fn stacks() -> Vec<ListedStack> {
             "the reference of profile qemu: the server of QEMU 10, Linux 6.1",
         ),
     ];
-    for client in [Client::Fuse, Client::Uml, Client::Qemu] {
+    for client in [Client::Kernel, Client::Uml, Client::Fuse, Client::Qemu] {
         for profile in Profile::ALL {
             let about = match profile {
                 Profile::Golem => "as the VM runtime: QEMU 8.1's behaviour, Linux 5.10's v9fs",
@@ -365,7 +378,7 @@ pub fn stacks() -> Vec<ListedStack> {
             stacks.push(listed(client, Server::Server9p, profile, about));
         }
     }
-    for client in [Client::Fuse, Client::Uml, Client::Qemu] {
+    for client in [Client::Kernel, Client::Fuse, Client::Uml, Client::Qemu] {
         for (server, about) in [
             (
                 Server::Ram,
@@ -377,6 +390,21 @@ pub fn stacks() -> Vec<ListedStack> {
             ),
         ] {
             stacks.push(listed(client, server, Profile::Golem, about));
+        }
+    }
+    for client in [Client::Kernel, Client::Uml, Client::Fuse] {
+        for (server, about) in [
+            (
+                Server::Diod,
+                "a peer: the server diod as Debian's package starts it",
+            ),
+            (
+                Server::Unpfs,
+                "a peer: rs9p's example server, as an ordinary user",
+            ),
+        ] {
+            // A peer behaves as it does under every profile; this one's guests have an ordinary root.
+            stacks.push(listed(client, server, Profile::Posix, about));
         }
     }
     stacks

@@ -8,11 +8,12 @@ use std::{
     fs::{self, File},
     io,
     os::{
-        fd::{AsRawFd, OwnedFd},
-        unix::fs::chown,
+        fd::{AsFd, AsRawFd, OwnedFd},
+        unix::{fs::chown, net::UnixStream},
     },
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use nix::{
@@ -23,7 +24,19 @@ use nix::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Conditions, Mounted, StackError, agent::Ground, guest::GuestMount, mounts};
+use super::{
+    Conditions, Mounted, StackError,
+    agent::{
+        Ground,
+        process::{AgentConfig, Volume},
+    },
+    guest::GuestMount,
+    live::Live,
+    mounts,
+    namespaces::Namespaces,
+    path::start_agent,
+    volume::Place,
+};
 
 /// A file system of the commands' own kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -60,6 +73,46 @@ impl Local {
         }
     }
 }
+
+impl Local {
+    /// Brings such a volume up on the host's own kernel, for commands in these namespaces.
+    ///
+    /// # Errors
+    /// [`StackError::Unavailable`]: what is missing, and what brings it.
+    pub fn bring_up(
+        self,
+        client: &str,
+        namespaces: Option<Namespaces>,
+        place: &Place,
+    ) -> Result<Live, StackError> {
+        if namespaces.is_none() {
+            return Err(StackError::Unavailable(format!(
+                "a volume of the kind {} needs a mount namespace, which this user may not make: run as root, or take \
+                 --client uml",
+                self.name()
+            )));
+        }
+        let image = place.image(None)?;
+        let device = image
+            .as_deref()
+            .map_or_else(String::new, |path| path.display().to_string());
+        let mount = LocalMount {
+            client: client.into(),
+            mount: self.mount(&place.mountpoint, &device),
+            image: image.is_some(),
+        };
+        let root = place.host_root(namespaces.as_ref())?;
+        let config = |link: &UnixStream| AgentConfig {
+            root,
+            ..AgentConfig::new(link.as_fd(), namespaces, Volume::Local(mount))
+        };
+        let (link, agent) = start_agent(config, &[], PATIENCE)?;
+        Ok(Live::new(link, agent, None, false))
+    }
+}
+
+/// How long a volume may take to come up.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The size of a storage volume, in bytes. Only what is written takes room on the host.
 const SIZE: u64 = 1 << 30;

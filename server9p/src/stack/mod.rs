@@ -5,11 +5,14 @@
 //! known here.
 
 pub mod agent;
+pub mod cache;
 pub mod fuse;
 pub mod fuse_world;
 mod guard;
 pub mod guest;
 mod ids;
+pub mod kernel;
+pub mod kernels;
 mod live;
 pub mod local;
 pub mod mounts;
@@ -20,6 +23,7 @@ pub mod qemu;
 pub mod root;
 pub mod server;
 pub mod uml;
+mod v9fs;
 pub mod visible;
 pub mod volume;
 pub mod workdir;

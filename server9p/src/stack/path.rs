@@ -18,6 +18,9 @@ use super::{
     process::Helper,
 };
 
+/// How long an agent that was killed may take to be gone.
+const FAREWELL: Duration = Duration::from_secs(2);
+
 /// Runs commands on the host, in a directory of the host.
 #[derive(Debug)]
 pub struct PathWorld {
@@ -86,9 +89,13 @@ pub(super) fn start_agent(
         Ok(link) => Ok((link, agent)),
         Err(err) => {
             agent.kill();
-            let obituary = agent.obituary();
+            // One that waits in the kernel for a server ends with that server, which is its caller's to end.
+            let ended = agent.wait(FAREWELL);
             Err(match err {
-                StackError::Lost(why) => StackError::Unavailable(format!("{why}: {obituary}")),
+                StackError::Lost(why) if ended => {
+                    StackError::Unavailable(format!("{why}: {}", agent.obituary()))
+                }
+                StackError::Lost(why) => StackError::Unavailable(why),
                 told => told,
             })
         }

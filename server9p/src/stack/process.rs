@@ -213,6 +213,32 @@ pub fn inherit(command: &mut Command, keep: &[BorrowedFd], session: bool) {
     }
 }
 
+/// Becomes a user with one group, for good. For use between fork and exec.
+///
+/// # Errors
+/// The system's.
+pub fn become_user(uid: u32, gid: u32) -> io::Result<()> {
+    // SAFETY: system calls; no groups are passed.
+    let done = unsafe {
+        libc::setgroups(0, std::ptr::null()) == 0
+            && libc::setresgid(gid, gid, gid) == 0
+            && libc::setresuid(uid, uid, uid) == 0
+    };
+    if done {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Where a program is: at its path, or on PATH.
+pub fn on_path(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .map(|directory| directory.join(program))
+        .find(|file| file.is_file())
+}
+
 /// The last line that holds anything.
 pub fn last_line(log: &File) -> Option<String> {
     tail(log)

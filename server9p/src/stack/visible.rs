@@ -7,10 +7,7 @@
 use std::{
     fs::File,
     io::{self, BufRead as _, BufReader, Read as _},
-    os::{
-        fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd},
-        unix::net::UnixStream,
-    },
+    os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd},
     path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
     time::Duration,
@@ -24,7 +21,7 @@ use super::{
     fuse::{MountBy, helper::FuseConfig},
     mounts,
     process::Helper,
-    server::Server,
+    server::{Server, Site},
 };
 
 /// How long daemon and server may take to end when asked.
@@ -63,8 +60,12 @@ impl VisibleMount {
         let failed = |error: io::Error| {
             StackError::Unavailable(format!("{} cannot be mounted: {error}", dir.display()))
         };
-        let (client_end, server_end) = UnixStream::pair().map_err(failed)?;
-        let (mut server, life) = Server::Own.start(&dir, options, options.run_as, server_end)?;
+        let (client_end, (mut server, life)) = Server::Own.start(&Site {
+            export: &dir,
+            options,
+            run_as: options.run_as,
+            scratch: Path::new("/"),
+        })?;
         let (ready, theirs) = pipe2(OFlag::O_CLOEXEC).map_err(|error| failed(error.into()))?;
         let config = FuseConfig {
             calls: None,

@@ -15,11 +15,13 @@ use std::{
 
 use super::{
     Cache, CommandSpec, Conditions, Finished, Mounted, StackError, VolumeOptions, World,
+    agent::process::HostRoot,
     live::{Live, Revived, Served, lock},
     local::{self, Local},
+    namespaces::Namespaces,
     path::PathWorld,
-    root::put_image_content,
-    server::{Server, run_as},
+    root::{Root, put_image_content},
+    server::{Server, Site, run_as},
     workdir::Workdir,
 };
 use crate::profile::Profile;
@@ -135,11 +137,12 @@ impl Place {
     /// # Errors
     /// [`StackError::Unavailable`].
     pub fn start(&self, server: Server) -> Result<(UnixStream, Served), StackError> {
-        let (client, theirs) = UnixStream::pair().map_err(|err| {
-            StackError::Unavailable(format!("no socket pair can be made for the server: {err}"))
-        })?;
-        let served = server.start(&self.export, &self.options, self.run_as, theirs)?;
-        Ok((client, served))
+        server.start(&Site {
+            export: &self.export,
+            options: &self.options,
+            run_as: self.run_as,
+            scratch: self.workdir.path(),
+        })
     }
 
     /// What `mount -o` takes for a v9fs that reaches `server` by `transport` (`trans=tcp,port=564`).
@@ -175,9 +178,23 @@ impl Place {
         Ok(Some(image))
     }
 
-    /// The run's directory, which holds all others.
-    pub fn run(&self) -> &Path {
-        self.workdir.path()
+    /// The VM runtime's root, for commands on this host in these namespaces: where the profile has it, and nobody
+    /// else would see it.
+    ///
+    /// # Errors
+    /// [`StackError::Unavailable`].
+    pub fn host_root(
+        &self,
+        namespaces: Option<&Namespaces>,
+    ) -> Result<Option<HostRoot>, StackError> {
+        if self.options.profile != Profile::Golem || namespaces.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(HostRoot {
+            root: Root::of_runtime(),
+            staging: self.directory("root")?,
+            run: self.workdir.path().to_owned(),
+        }))
     }
 
     /// A directory of the run, made when it is not there yet.

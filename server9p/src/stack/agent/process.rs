@@ -15,6 +15,7 @@ use super::{Given, frame, frame::FromAgent, serve};
 use crate::stack::{
     Conditions, Mounted,
     fuse_world::ground::{FuseGround, FuseMount},
+    kernel::ground::{KernelGround, KernelMount},
     local::{LocalGround, LocalMount},
     namespaces::{self, Namespaces},
     root::Root,
@@ -53,6 +54,8 @@ pub enum Volume {
     Fuse(FuseMount),
     /// A file system of this kernel's own that the agent mounts.
     Local(LocalMount),
+    /// A mount of this host's own 9p client that the agent makes.
+    Kernel(KernelMount),
 }
 
 impl AgentConfig {
@@ -91,6 +94,9 @@ pub fn main(config: AgentConfig) -> ExitCode {
         Volume::Given(mounted) => serve(link, Given(mounted)),
         Volume::Local(mount) => serve(link, LocalGround::new(mount, conditions)),
         Volume::Fuse(mount) => serve(link, FuseGround::new(mount, conditions)),
+        Volume::Kernel(mount) => {
+            KernelGround::new(mount, conditions).and_then(|ground| serve(link, ground))
+        }
     };
     match served {
         Ok(()) => ExitCode::SUCCESS,

@@ -23,17 +23,14 @@ use std::{
 use self::{ground::FuseMount, way::Way};
 use super::{
     StackError, World,
-    agent::process::{AgentConfig, HostRoot, Volume},
+    agent::process::{AgentConfig, Volume},
     fuse::MountBy,
     live::Live,
-    local::{Local, LocalMount},
     mounts,
     path::{PathWorld, start_agent},
-    root::Root,
     server::why_not,
     volume::{Client, Place, Source},
 };
-use crate::profile::Profile;
 
 /// How long the volume may take to come up.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -76,27 +73,15 @@ fn first_way<T>(by: impl Fn(&Way) -> Result<T, StackError>) -> Result<T, StackEr
     Err(first.expect("without a way there was an error before"))
 }
 
-/// The runtime's root, where the profile has it and nobody else would see it.
-fn host_root(way: &Way, place: &Place) -> Result<Option<HostRoot>, StackError> {
-    if place.options.profile != Profile::Golem || way.namespaces().is_none() {
-        return Ok(None);
-    }
-    Ok(Some(HostRoot {
-        root: Root::of_runtime(),
-        staging: place.directory("root")?,
-        run: place.run().to_owned(),
-    }))
-}
-
 fn bring_up_by(way: &Way, place: &Place) -> Result<Live, StackError> {
     unmount_left(&place.mountpoint);
     if let Source::Local(local) = place.source {
-        return bring_up_local(local, way, place);
+        return local.bring_up("fuse", way.namespaces(), place);
     }
     let server = place.source.server("fuse")?;
     let (client_end, served) = place.start(server)?;
     let options = &place.options;
-    let root = host_root(way, place)?;
+    let root = place.host_root(way.namespaces().as_ref())?;
     let config = |link: &UnixStream| {
         let mount = FuseMount {
             socket: client_end.as_raw_fd(),
@@ -123,33 +108,6 @@ fn bring_up_by(way: &Way, place: &Place) -> Result<Live, StackError> {
             Err(why_not(served, err))
         }
     }
-}
-
-/// A volume of the host's kernel itself, in the agent's namespaces.
-fn bring_up_local(local: Local, way: &Way, place: &Place) -> Result<Live, StackError> {
-    if way.namespaces().is_none() {
-        return Err(StackError::Unavailable(format!(
-            "a volume of the kind {} needs a mount namespace, which this user may not make: run as root, or take \
-             --client uml",
-            local.name()
-        )));
-    }
-    let image = place.image(None)?;
-    let device = image
-        .as_deref()
-        .map_or_else(String::new, |path| path.display().to_string());
-    let mount = LocalMount {
-        client: "fuse".into(),
-        mount: local.mount(&place.mountpoint, &device),
-        image: image.is_some(),
-    };
-    let root = host_root(way, place)?;
-    let config = |link: &UnixStream| AgentConfig {
-        root,
-        ..AgentConfig::new(link.as_fd(), way.namespaces(), Volume::Local(mount))
-    };
-    let (link, agent) = start_agent(config, &[], PATIENCE)?;
-    Ok(Live::new(link, agent, None, false))
 }
 
 fn unmount_left(mountpoint: &Path) {

@@ -5,7 +5,7 @@
 //! then is taken as it is. Where the cache cannot be written, the file is in memory only.
 
 use std::{
-    env, fs,
+    fs,
     fs::{File, Permissions},
     io::{self, Write},
     os::unix::fs::{MetadataExt, PermissionsExt},
@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 
 use super::{cpio::Archive, kernels::Kernel, program::Program};
 use crate::stack::{
-    StackError,
+    StackError, cache,
     guest::{
         modules,
         virtio::{MODULES, ORDER},
@@ -76,11 +76,7 @@ pub fn open(program: &Path, kernel: &Kernel) -> Result<File, StackError> {
 }
 
 fn directory() -> Option<PathBuf> {
-    let cache = env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .filter(|cache| cache.is_absolute())
-        .or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cache")))?;
-    Some(cache.join("probe9p/initramfs"))
+    Some(cache::directory()?.join("initramfs"))
 }
 
 /// Names what goes into the file: both files' sizes, times and places, and the version that builds it.

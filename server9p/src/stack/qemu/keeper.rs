@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use crate::stack::{
     agent::descendants,
     guard::{self, Guard},
-    process::{describe, inherit, tail},
+    process::{become_user, describe, inherit, tail},
 };
 
 /// How long a guest may take to power off when the orchestrator is gone.
@@ -137,20 +137,6 @@ fn program(path: &Path) -> Command {
             command
         }
         _ => Command::new(path),
-    }
-}
-
-fn become_user(uid: u32, gid: u32) -> io::Result<()> {
-    // SAFETY: system calls; no groups are passed.
-    let done = unsafe {
-        libc::setgroups(0, std::ptr::null()) == 0
-            && libc::setresgid(gid, gid, gid) == 0
-            && libc::setresuid(uid, uid, uid) == 0
-    };
-    if done {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
     }
 }
 

@@ -5,11 +5,17 @@
 //! emulated guest takes seconds to unpack it itself.
 
 use std::{
-    env, fs,
+    fs,
     path::{Path, PathBuf},
 };
 
-use crate::stack::{Series, StackError};
+use crate::{
+    profile::Profile,
+    stack::{
+        Series, StackError, cache,
+        kernels::{self, KernelWanted, ordered},
+    },
+};
 
 /// A kernel with its modules.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,8 +46,32 @@ impl Kernel {
 
     /// Whether it is of a series.
     pub fn is_of(&self, series: Series) -> bool {
-        let rest = self.release.strip_prefix(series.name());
-        rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
+        kernels::is_of(&self.release, series)
+    }
+
+    /// The one at a path: of a directory the newest below it, of a file `ROOT/boot/vmlinuz-RELEASE` that one.
+    ///
+    /// # Errors
+    /// [`StackError::Unavailable`] with what was looked for.
+    pub fn given(path: &Path) -> Result<Kernel, StackError> {
+        if path.is_dir() {
+            return Kernel::below(path);
+        }
+        let named = || {
+            let name = path.file_name()?.to_str()?;
+            let release = name
+                .strip_prefix("vmlinuz-")
+                .or(name.strip_prefix("vmlinux-"))?;
+            let mut below = kernels_below(path.parent()?.parent()?).into_iter();
+            below.find(|kernel| kernel.release == release)
+        };
+        named().ok_or_else(|| {
+            StackError::Unavailable(format!(
+                "{} is no kernel for QEMU guests: give ROOT/boot/vmlinuz-RELEASE with 9p among the modules of \
+                 ROOT/lib/modules/RELEASE, or the directory ROOT",
+                path.display()
+            ))
+        })
     }
 }
 
@@ -67,27 +97,24 @@ pub fn find(series: Series) -> Result<Kernel, StackError> {
     })
 }
 
-/// What `scripts/setup` unpacked into the user's cache under a name that begins so, in the names' order.
-pub(super) fn unpacked(prefix: &str) -> Vec<PathBuf> {
-    let cache = env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .filter(|cache| cache.is_absolute())
-        .or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cache")));
-    let entries = cache.and_then(|cache| fs::read_dir(cache.join("probe9p")).ok());
-    let named = |name: &std::ffi::OsStr| name.as_encoded_bytes().starts_with(prefix.as_bytes());
-    let mut found: Vec<PathBuf> = entries
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter(|entry| named(&entry.file_name()))
-        .map(|entry| entry.path())
-        .collect();
-    found.sort();
-    found
+/// The kernel that `--kernel` says; without it the one that the profile means, or another series' where that is not
+/// installed.
+///
+/// # Errors
+/// [`StackError::Unavailable`] when it is not there, or there is none at all.
+pub fn choose(wanted: Option<&KernelWanted>, profile: Profile) -> Result<Kernel, StackError> {
+    match wanted {
+        Some(KernelWanted::At(path)) => Kernel::given(path),
+        Some(KernelWanted::Series(series)) => find(*series),
+        None => find(Series::of(profile)).or_else(|why| {
+            let any = [Series::Linux6_1, Series::Linux5_10].map(find);
+            any.into_iter().flatten().next().ok_or(why)
+        }),
+    }
 }
 
 fn roots() -> Vec<PathBuf> {
-    let mut roots = unpacked("linux-");
+    let mut roots = cache::unpacked("linux-");
     roots.push("/".into());
     roots
 }
@@ -121,12 +148,6 @@ fn kernels_below(root: &Path) -> Vec<Kernel> {
         .collect()
 }
 
-/// The numbers in a release, by which releases are ordered.
-fn ordered(release: &str) -> Vec<u64> {
-    let numbers = release.split(|c: char| !c.is_ascii_digit());
-    numbers.filter_map(|number| number.parse().ok()).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,5 +171,10 @@ mod tests {
         assert_eq!(kernel.release, "6.1.0-10-amd64");
         assert!(kernel.is_of(Series::Linux6_1) && !kernel.is_of(Series::Linux5_10));
         assert!(Kernel::below(Path::new("/nonexistent")).is_err());
+        let older = tmp.path().join("boot/vmlinuz-6.1.0-9-amd64");
+        assert_eq!(Kernel::given(&older).unwrap().release, "6.1.0-9-amd64");
+        let without = tmp.path().join("boot/vmlinuz-6.1.0-11-cloud-amd64");
+        let why = Kernel::given(&without).unwrap_err().to_string();
+        assert!(why.contains("is no kernel for QEMU guests"), "{why}");
     }
 }

@@ -32,7 +32,7 @@ use self::{
     machine::{Accelerator, Machine, Volume},
 };
 use super::{
-    StackError,
+    StackError, cache,
     guard::Guard,
     guest::{
         self, GuestConfig, GuestMount,
@@ -97,7 +97,7 @@ impl Emulator {
         if profile != Profile::Qemu {
             return Emulator::new(None, kernel);
         }
-        let programs = kernels::unpacked("qemu-")
+        let programs = cache::unpacked("qemu-")
             .into_iter()
             .map(|dir| dir.join(QEMU));
         for program in programs.chain([PathBuf::from(QEMU)]) {

@@ -4,13 +4,17 @@
 //! same layout, unpacked under `~/.cache/probe9p/uml-*`, is how another series is had beside it.
 
 use std::{
-    env, fs,
+    fs,
     path::{Path, PathBuf},
+    process::{Command, Stdio},
 };
 
 use crate::{
     profile::Profile,
-    stack::{Series, StackError},
+    stack::{
+        Series, StackError, cache,
+        kernels::{self, KernelWanted},
+    },
 };
 
 /// A user-mode Linux with its modules.
@@ -46,10 +50,58 @@ impl Kernel {
         })
     }
 
+    /// The one at a path: of a directory in the package's layout its newest, of a program that with the modules
+    /// of its release beside it, `BINARY:MODULES` for modules elsewhere.
+    ///
+    /// # Errors
+    /// [`StackError::Unavailable`] with what was looked for.
+    pub fn given(path: &Path) -> Result<Kernel, StackError> {
+        if path.is_dir() {
+            let mut found = below(path);
+            found.sort_by_key(|kernel| kernels::ordered(&kernel.release));
+            return found.pop().ok_or_else(|| {
+                StackError::Unavailable(format!(
+                    "there is no user-mode Linux below {}: usr/bin/linux.uml and usr/lib/uml/modules/RELEASE with \
+                     modules.dep are looked for, as Debian's package has them",
+                    path.display()
+                ))
+            });
+        }
+        if let Some((binary, modules)) = path.to_str().and_then(|text| text.split_once(':')) {
+            return Kernel::at(Path::new(binary), Path::new(modules));
+        }
+        let release = release_of(path)?;
+        let prefix = path.parent().and_then(Path::parent);
+        let modules = prefix.unwrap_or(Path::new("/")).join("lib/uml/modules");
+        Kernel::at(path, &modules.join(release))
+    }
+
     /// Whether it is of a series.
     pub fn is_of(&self, series: Series) -> bool {
-        let rest = self.release.strip_prefix(series.name());
-        rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
+        kernels::is_of(&self.release, series)
+    }
+}
+
+/// What a user-mode Linux says of its release.
+fn release_of(binary: &Path) -> Result<String, StackError> {
+    let output = Command::new(binary)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .output();
+    let no_kernel = |why: String| {
+        StackError::Unavailable(format!(
+            "{} is no user-mode Linux ({why}): give its program, or the directory with usr/bin/linux.uml",
+            binary.display()
+        ))
+    };
+    let output = output.map_err(|err| no_kernel(err.to_string()))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let release = text.trim();
+    match release.starts_with(|c: char| c.is_ascii_digit())
+        && !release.contains(char::is_whitespace)
+    {
+        true => Ok(release.to_owned()),
+        false => Err(no_kernel("it does not say its release".into())),
     }
 }
 
@@ -76,37 +128,21 @@ pub fn find(series: Series) -> Result<Kernel, StackError> {
     })
 }
 
-/// The kernel that a profile means, or another where that one is not installed.
+/// The kernel that `--kernel` says; without it the one that the profile means, or another where that is not
+/// installed.
 ///
 /// # Errors
-/// [`StackError::Unavailable`] when there is none at all.
-pub fn preferred(profile: Profile) -> Result<Kernel, StackError> {
-    find(Series::of(profile)).or_else(|_| {
-        let any = all().into_iter().next();
-        any.ok_or_else(|| {
-            StackError::Unavailable(
-                "user-mode Linux is not installed: `apt install user-mode-linux` (Debian 12) brings it".into(),
-            )
-        })
-    })
+/// [`StackError::Unavailable`] when it is not there, or there is none at all.
+pub fn choose(wanted: Option<&KernelWanted>, profile: Profile) -> Result<Kernel, StackError> {
+    match wanted {
+        Some(KernelWanted::At(path)) => Kernel::given(path),
+        Some(KernelWanted::Series(series)) => find(*series),
+        None => find(Series::of(profile)).or_else(|why| all().into_iter().next().ok_or(why)),
+    }
 }
 
 fn roots() -> Vec<PathBuf> {
-    let cache = env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cache")));
-    let mut roots: Vec<PathBuf> = cache
-        .and_then(|cache| fs::read_dir(cache.join("probe9p")).ok())
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| {
-            let name = path.file_name().unwrap_or_default();
-            name.as_encoded_bytes().starts_with(b"uml-")
-        })
-        .collect();
-    roots.sort();
+    let mut roots = cache::unpacked("uml-");
     roots.push("/".into());
     roots
 }
@@ -127,14 +163,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_series_is_not_the_beginning_of_another() {
-        let kernel = |release: &str| Kernel {
-            binary: PathBuf::new(),
-            modules: PathBuf::new(),
-            release: release.into(),
-        };
-        assert!(kernel("6.1.176").is_of(Series::Linux6_1));
-        assert!(!kernel("6.12.3").is_of(Series::Linux6_1));
-        assert!(kernel("5.10.46").is_of(Series::Linux5_10));
+    fn a_kernel_by_its_path_has_its_modules_with_it() {
+        let tmp = tempfile::tempdir().unwrap();
+        let modules = tmp.path().join("usr/lib/uml/modules/6.2.1");
+        fs::create_dir_all(&modules).unwrap();
+        fs::create_dir_all(tmp.path().join("usr/bin")).unwrap();
+        let binary = tmp.path().join("usr/bin/linux.uml");
+        fs::write(&binary, "").unwrap();
+        let why = Kernel::given(tmp.path()).unwrap_err().to_string();
+        assert!(why.contains("modules.dep are looked for"), "{why}");
+        fs::write(modules.join("modules.dep"), "").unwrap();
+        assert_eq!(Kernel::given(tmp.path()).unwrap().release, "6.2.1");
+        let both = format!("{}:{}", binary.display(), modules.display());
+        assert_eq!(Kernel::given(both.as_ref()).unwrap().release, "6.2.1");
+        let why = Kernel::given(&binary).unwrap_err().to_string();
+        assert!(why.contains("is no user-mode Linux"), "{why}");
     }
 }
