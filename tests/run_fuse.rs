@@ -116,6 +116,8 @@ fn calls_that_fuse_decides_are_answered_as_v9fs_does() {
     let place = Place::new();
     let ran = place.run(&[
         "run",
+        "--client",
+        "fuse",
         "--no-explain",
         "--ops",
         "mmap.shared_write,mmap.shared_read,io.poll,notify.create_delete,notify.many_watches,notify.modify",
