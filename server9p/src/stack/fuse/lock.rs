@@ -215,6 +215,23 @@ impl Locks {
             .0
     }
 
+    /// The processes that took the locks on an inode which `which` chooses, each once.
+    fn holders(&self, inode: u64, which: impl Fn(&Held) -> bool) -> Vec<u32> {
+        let table = self.table();
+        let held = table
+            .inodes
+            .get(&inode)
+            .into_iter()
+            .flat_map(|locks| &locks.0);
+        let mut pids: Vec<u32> = held
+            .filter(|held| which(held))
+            .map(|held| held.pid)
+            .collect();
+        pids.sort_unstable();
+        pids.dedup();
+        pids
+    }
+
     /// Drops the locks on an inode that `which` chooses; says whether the inode had any lock at all.
     fn drop_where(&self, inode: u64, which: impl Fn(&Held) -> bool) -> bool {
         let mut table = self.table();
@@ -239,12 +256,20 @@ impl Volume {
         wanted: &Wanted,
         wait: Option<&dyn Fn() -> bool>,
     ) -> Outcome<()> {
-        self.locks.set(handle, wanted, wait)?;
-        let outcome = self.server_lock(handle, wanted, wait);
+        let mut wanted = *wanted;
+        if wanted.kind == LockType::Unlock && wanted.pid == 0 {
+            // FUSE does not say who unlocks (`fuse_setlk`), and to the server a lock is its process's.
+            let holders = self
+                .locks
+                .holders(handle.node.id, |held| held.owner == wanted.owner);
+            wanted.pid = holders.first().copied().unwrap_or(0);
+        }
+        self.locks.set(handle, &wanted, wait)?;
+        let outcome = self.server_lock(handle, &wanted, wait);
         if outcome.is_err() && wanted.kind != LockType::Unlock {
             let release = Wanted {
                 kind: LockType::Unlock,
-                ..*wanted
+                ..wanted
             };
             self.locks.set(handle, &release, None)?;
         }
@@ -367,18 +392,23 @@ impl Volume {
     /// The last descriptor of an open file was closed: `flock` and OFD locks taken through it go.
     pub(super) fn release_locks(&self, handle: &Arc<Handle>) {
         let file = handle.number();
+        let holders = self.locks.holders(handle.node.id, |held| held.file == file);
         if self
             .locks
             .drop_where(handle.node.id, |held| held.file == file)
         {
-            let everything = Wanted {
+            let mut everything = Wanted {
                 owner: 0,
                 start: 0,
                 end: OFFSET_MAX,
                 kind: LockType::Unlock,
-                pid: 0,
+                pid: holders.first().copied().unwrap_or(0),
             };
             let _ = self.server_lock(handle, &everything, None);
+            for pid in holders.into_iter().skip(1) {
+                everything.pid = pid;
+                let _ = self.server_lock(handle, &everything, None);
+            }
         }
     }
 }
