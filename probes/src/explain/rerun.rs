@@ -24,8 +24,8 @@ use server9p::stack::{CommandSpec, SELF, StackError};
 
 use super::messages::Message;
 use crate::{
-    ops::needs::HOST_DIR,
-    runner::side::Side,
+    ops::needs::{HOST_DIR, SMALL_MADE},
+    runner::side::{Side, VOLUME},
     strace::{
         self, Calls,
         align::{Step, steps},
@@ -93,6 +93,9 @@ pub fn run(
     let mut command = CommandSpec::new(argv, there.clone()).limit(limit + Duration::from_secs(20));
     if matches!(side.world.mounted().client.as_str(), "fuse" | "kernel") {
         command = command.env(HOST_DIR, here.join(CASE));
+    }
+    if side.name == VOLUME {
+        command = command.env(SMALL_MADE, "a case that is explained is given none");
     }
     if let Some(dir) = &side.local {
         command = command.env("TMPDIR", dir);

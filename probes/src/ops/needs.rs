@@ -19,6 +19,19 @@ pub const CONDITIONS: &str = "PROBE9P_CONDITIONS";
 /// What it says when it has them.
 pub const RUNTIME: &str = "runtime";
 
+/// The variable of the volume's child that says whether its fresh directory holds the [`SMALL`] file systems, below the
+/// volume's server: [`MADE`], or why not. Natively a case makes them itself.
+pub const SMALL_MADE: &str = "PROBE9P_SMALL";
+/// What it says when it holds them.
+pub const MADE: &str = "made";
+/// The names of the small file systems below a case's directory.
+pub const SMALL: [&str; 2] = ["small-a", "small-b"];
+/// How each of them is mounted: a tmpfs of 1 MiB, for 31 files besides its root.
+pub const SMALL_OPTIONS: &str = "mode=0755,size=1m,nr_inodes=32";
+/// The variable of the child that says that the case runs for the second time in its directory, and that a volume was
+/// mounted anew since.
+pub const AGAIN: &str = "PROBE9P_AGAIN";
+
 /// Whether this process is on a volume with the VM runtime's conditions.
 pub fn under_runtime() -> bool {
     std::env::var_os(CONDITIONS).is_some_and(|said| said == RUNTIME)
@@ -50,6 +63,10 @@ pub enum Need {
     Runtime,
     /// The right to mount, in a mount namespace of the case's own.
     Mount,
+    /// Two small file systems below the case's directory, which fill up.
+    SmallFilesystems,
+    /// To run twice in one directory of a volume that is mounted anew meanwhile.
+    Remount,
 }
 
 impl Need {
@@ -80,6 +97,15 @@ impl Need {
                 .ok()
                 .filter(|said| said != RUNTIME)
                 .map(|said| format!("needs the VM runtime's conditions: {said}")),
+            Need::SmallFilesystems => match std::env::var(SMALL_MADE) {
+                Ok(said) if said == MADE => None,
+                Ok(why) => Some(format!("needs small file systems in what is served: {why}")),
+                Err(_) => Need::HostRoot.unmet().or_else(|| Need::Mount.unmet()),
+            },
+            Need::Remount => std::env::var(AGAIN)
+                .err()
+                .map(|_| "needs a volume that can be mounted anew: run it on one of probe9p's own, that a server \
+                          provides".into()),
             Need::LoopDevice => fs::File::open("/dev/loop-control")
                 .err()
                 .map(|error| format!("needs loop devices, and /dev/loop-control says: {error}")),

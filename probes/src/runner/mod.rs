@@ -14,6 +14,7 @@ pub mod host;
 pub mod partition;
 pub mod select;
 pub mod side;
+mod small;
 pub mod stack_name;
 pub mod volume;
 pub mod whole;

@@ -321,6 +321,12 @@ pub trait World: Send + Sync {
         None
     }
 
+    /// Unmounts the volume and ends its server; the next [`World::run`] brings both up anew over the same files.
+    /// Commands that run meanwhile are lost. False, and nothing is done, where this world cannot.
+    fn remount(&self) -> bool {
+        false
+    }
+
     /// Kills every command that runs in this world, so that each [`World::run`] under way returns soon with
     /// [`StackError::Cancelled`], and refuses new ones. Called when a run is interrupted.
     fn stop(&self);

@@ -357,6 +357,14 @@ impl World for VolumeWorld {
         self.client.on_host().then_some(self.place.native.as_path())
     }
 
+    fn remount(&self) -> bool {
+        let can = self.shared();
+        if can {
+            self.revived.end();
+        }
+        can
+    }
+
     fn stop(&self) {
         self.revived.stop();
     }

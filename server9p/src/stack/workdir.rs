@@ -194,7 +194,14 @@ pub fn remove_leftovers(under: &Path) -> Vec<PathBuf> {
 /// everybody sees, and that stay when all their processes were killed at once.
 fn remove_dead(path: &Path, _lock: &File) -> bool {
     for mount in mounts::all() {
-        if mount.point.starts_with(path) && mount.fs_type.starts_with("fuse") {
+        if !mount.point.starts_with(path) {
+            continue;
+        }
+        if mount.fs_type == "tmpfs" {
+            // A small file system of a case.
+            let _ = rustix::mount::unmount(&mount.point, rustix::mount::UnmountFlags::DETACH);
+        }
+        if mount.fs_type.starts_with("fuse") {
             let by = match rustix::process::geteuid().is_root() {
                 true => MountBy::Syscall,
                 false => MountBy::Fusermount,

@@ -4,6 +4,7 @@
 
 mod coherence;
 mod directory;
+mod full;
 mod inode;
 mod io;
 mod link;

@@ -217,6 +217,83 @@ fn flock(_: &mut Ctx) -> CaseOutcome {
 
 submit!(
     Case::new(
+        "coherence.host_posix_lock",
+        "a POSIX lock that the host holds keeps a program out",
+        host_posix_lock
+    )
+    .source("QEMU hw/9pfs v9fs_lock grants every lock, and v9fs_getlock finds none")
+    .needed_by(&[
+        "SQLite, LMDB shared by two guests or guest and host",
+        "apt, dpkg",
+        "gradle"
+    ])
+    .needs(&[Need::HostView])
+);
+
+fn host_posix_lock(_: &mut Ctx) -> CaseOutcome {
+    host_write("lock", b"x")?;
+    let path = host("lock")?;
+    let lock = nix::libc::flock {
+        l_type: libc::F_WRLCK as _,
+        l_whence: libc::SEEK_SET as _,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    let mut holder = fork(move |parent| {
+        let theirs = fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(path)
+            .call("open", "lock, by the host")?;
+        nix::fcntl::fcntl(&theirs, nix::fcntl::FcntlArg::F_SETLK(&lock))
+            .call("fcntl", "lock, F_SETLK, F_WRLCK, by the host")?;
+        parent.tell()?;
+        parent.hear()
+    })?;
+    holder.hear()?;
+    let fd = open("lock", OFlags::RDWR)?;
+    let got = nix::fcntl::fcntl(&fd, nix::fcntl::FcntlArg::F_SETLK(&lock)).map(drop);
+    holder.tell()?;
+    holder.join()?;
+    expect(
+        "fcntl",
+        "F_SETLK by a program on the volume, while a process of the host holds the lock",
+        got,
+        Err(Errno::EAGAIN),
+    )
+}
+
+submit!(
+    Case::new(
+        "coherence.host_flock",
+        "a flock that the host holds keeps a program out",
+        host_flock
+    )
+    .source("v9fs sends flocks as POSIX locks, which the host's flocks do not touch (flock(2))")
+    .needed_by(&["cargo, git-annex, beads shared by two guests or guest and host"])
+    .needs(&[Need::HostView])
+);
+
+fn host_flock(_: &mut Ctx) -> CaseOutcome {
+    use rustix::fs::FlockOperation;
+    host_write("lock", b"x")?;
+    let theirs = fs::File::open(host("lock")?).call("open", "lock, by the host")?;
+    rustix::fs::flock(&theirs, FlockOperation::NonBlockingLockExclusive)
+        .call("flock", "lock, LOCK_EX, by the host")?;
+    let fd = open("lock", OFlags::RDWR)?;
+    let got = rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive)
+        .map_err(|e| Errno::from_raw(e.raw_os_error()));
+    expect(
+        "flock",
+        "LOCK_EX|LOCK_NB by a program on the volume, while the host holds the lock",
+        got,
+        Err(Errno::EAGAIN),
+    )
+}
+
+submit!(
+    Case::new(
         "coherence.inotify",
         "inotify tells a program of what the host changes",
         inotify

@@ -2,6 +2,7 @@
 
 mod descriptor;
 mod identity;
+mod kept;
 mod replaced;
 mod unlinked;
 

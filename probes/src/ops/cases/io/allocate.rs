@@ -3,6 +3,7 @@
 use rustix::fs::FallocateFlags;
 
 use super::super::prelude::*;
+use crate::ops::case::Side;
 
 submit!(
     Case::new(
@@ -105,4 +106,55 @@ fn punch_hole(_: &mut Ctx) -> CaseOutcome {
     let mut want = vec![b'd'; 16_384];
     want[4096..8192].fill(0);
     contents("fallocate", "data", &want)
+}
+
+submit!(
+    Case::new(
+        "io.fallocate_shift",
+        "fallocate turns a range into zeros, takes one out of a file and puts one in",
+        fallocate_shift
+    )
+    .source("fallocate(2): FALLOC_FL_ZERO_RANGE, FALLOC_FL_COLLAPSE_RANGE, FALLOC_FL_INSERT_RANGE")
+    .needed_by(&[
+        "QEMU (write zeroes)",
+        "video editors",
+        "fio",
+        "PostgreSQL (zeroing WAL)"
+    ])
+);
+
+fn fallocate_shift(ctx: &mut Ctx) -> CaseOutcome {
+    const BLOCK: usize = 65_536;
+    let whole: Vec<u8> = (0..4u8).flat_map(|i| [b'a' + i; BLOCK]).collect();
+    let fd = create("data", &whole)?;
+    rustix::fs::fsync(&fd).call("fsync", "data")?;
+    let turn = |flags, name: &str| {
+        let done = rustix::fs::fallocate(&fd, flags, BLOCK as u64, BLOCK as u64);
+        match done {
+            // Few file systems of Linux know these, so natively it may be no fault.
+            Err(rustix::io::Errno::OPNOTSUPP) if ctx.side == Side::Native => Err(Stop::NotRun(
+                format!("needs a native file system that has {name}, such as ext4 or XFS"),
+            )),
+            done => done.call("fallocate", format_args!("data, {name}, 65536+65536")),
+        }
+    };
+    let block = |letter: u8| [letter; BLOCK];
+    turn(FallocateFlags::ZERO_RANGE, "FALLOC_FL_ZERO_RANGE")?;
+    contents(
+        "fallocate",
+        "data",
+        &[block(b'a'), block(0), block(b'c'), block(b'd')].concat(),
+    )?;
+    turn(FallocateFlags::COLLAPSE_RANGE, "FALLOC_FL_COLLAPSE_RANGE")?;
+    contents(
+        "fallocate",
+        "data",
+        &[block(b'a'), block(b'c'), block(b'd')].concat(),
+    )?;
+    turn(FallocateFlags::INSERT_RANGE, "FALLOC_FL_INSERT_RANGE")?;
+    contents(
+        "fallocate",
+        "data",
+        &[block(b'a'), block(0), block(b'c'), block(b'd')].concat(),
+    )
 }
