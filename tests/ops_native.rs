@@ -7,10 +7,13 @@ use results::{Observation, Outcome};
 
 /// Runs every case as the runner would, in fresh directories below `parent`.
 fn all_cases_hold_in(parent: &Path) {
+    // What an image would hold is beside the cases' directories, as the runner has it.
+    let place = tempfile::tempdir_in(parent).expect("a fresh directory");
+    server9p::stack::root::put_image_content(place.path()).expect("room for a file");
     let mut failures = Vec::new();
     let mut ran = 0;
     for case in probes::ops::planned() {
-        let dir = tempfile::tempdir_in(parent).expect("a fresh directory");
+        let dir = tempfile::tempdir_in(place.path()).expect("a fresh directory");
         let output = Command::new(env!("CARGO_BIN_EXE_probe9p"))
             .args(&case.child_args)
             .args(["--side", "native", "--dir"])
