@@ -109,7 +109,10 @@ impl VisibleMount {
 
     /// How the volume ended, unless somebody unmounted it.
     pub fn obituary(&mut self) -> Option<String> {
-        if self.server.wait(Duration::ZERO) && !self.daemon.wait(Duration::ZERO) {
+        // Where a server dies the daemon ends too, and in good order: it may be first to be seen.
+        if self.server.wait(Duration::ZERO)
+            && !(self.server.succeeded() && self.daemon.wait(Duration::ZERO))
+        {
             return Some(self.server.obituary());
         }
         let _ = self.daemon.wait(FAREWELL);
