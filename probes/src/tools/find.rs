@@ -27,11 +27,7 @@ pub fn installed() -> Option<PathBuf> {
     if let Some(dir) = std::env::var_os(TOOLS_DIR) {
         return Some(dir.into());
     }
-    let cache = std::env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .filter(|cache| cache.is_absolute())
-        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;
-    Some(cache.join("probe9p/tools/bin"))
+    Some(server9p::stack::cache::directory()?.join("tools/bin"))
 }
 
 /// Where programs are looked for, in this order: `first`, this user's `PATH`, the usual places (an ordinary user's

@@ -124,7 +124,8 @@ fn by_fusermount(mountpoint: &Path, data: &str) -> Result<OwnedFd, FuseError> {
     Ok(device)
 }
 
-fn receive_fd(from: &UnixStream) -> Option<OwnedFd> {
+/// The one descriptor that comes over a socket; `None` where none does.
+pub(super) fn receive_fd(from: impl AsFd) -> Option<OwnedFd> {
     let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0];

@@ -2,17 +2,19 @@
 
 use std::{
     fs::File,
-    io::{self, IoSliceMut},
-    os::fd::{AsFd, AsRawFd, OwnedFd},
+    io,
+    os::fd::{AsRawFd, OwnedFd},
     sync::Arc,
     thread,
 };
 
 use libc::{seccomp_data, seccomp_notif, seccomp_notif_resp};
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
 use super::caller::{Caller, statx_known};
-use crate::stack::{Cache, fuse::volume::Volume};
+use crate::stack::{
+    Cache,
+    fuse::{mount::receive_fd, volume::Volume},
+};
 
 /// One may wait for the server, by a path on the volume, and the others answer meanwhile.
 const THREADS: usize = 3;
@@ -37,7 +39,7 @@ enum Answer {
 pub fn start(volume: Arc<Volume>, from: OwnedFd) -> io::Result<()> {
     let start = thread::Builder::new().name("fuse-calls".into());
     start.spawn(move || {
-        let Some(listener) = receive(&from) else {
+        let Some(listener) = receive_fd(&from) else {
             return;
         };
         // Not before: looking at the mount takes whoever serves it.
@@ -56,24 +58,6 @@ pub fn start(volume: Arc<Volume>, from: OwnedFd) -> io::Result<()> {
         });
     })?;
     Ok(())
-}
-
-/// The listener, from who is under the filter.
-fn receive(from: &OwnedFd) -> Option<OwnedFd> {
-    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let mut byte = [0];
-    let got = recvmsg(
-        from.as_fd(),
-        &mut [IoSliceMut::new(&mut byte)],
-        &mut control,
-        RecvFlags::CMSG_CLOEXEC,
-    );
-    got.ok()?;
-    control.drain().find_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
-        _ => None,
-    })
 }
 
 struct Supervisor {
