@@ -309,6 +309,33 @@ fn a_recipe_with_a_mistake_is_refused_with_its_line() {
     }
 }
 
+/// Whoever mends a built-in recipe runs his own file, whatever of it has the built-in one's names.
+#[test]
+fn a_users_recipe_takes_the_place_of_the_built_in_one() {
+    let place = common::Place::new();
+    let own = "script = 'fact whose mine'\nexpect.facts.whose = \"mine\"\n";
+    let file = recipe(place.path(), own);
+    let text = std::fs::read_to_string(&file).expect("the recipe");
+    let text = text.replace("\"mine\"\nsummary", "\"sqlite\"\nsummary");
+    let text = text.replace("name = \"mine\"\nprograms", "name = \"sqlite\"\nprograms");
+    std::fs::write(&file, text.replace("id = \"it\"", "id = \"wal\""))
+        .expect("a writable directory");
+    for option in [&["--case", "sqlite.wal"][..], &[]] {
+        let fixed = ["run", "--recipe", &file, "--format", "json", "--path"];
+        let directory = place.path().to_str().expect("a UTF-8 directory");
+        let ran = place.run(&[&fixed[..], &[directory], option].concat());
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        let report = ran.json();
+        let cases = report["cases"].as_array().expect("cases");
+        let wal = cases
+            .iter()
+            .find(|case| case["id"] == "sqlite.wal")
+            .expect("the case");
+        assert_eq!(wal["native"]["facts"]["whose"], "mine", "{wal:#}");
+        assert_eq!(wal["verdict"], "works", "{wal:#}");
+    }
+}
+
 #[test]
 fn a_missing_program_is_not_run_and_its_package_is_named() {
     let dir = tempfile::tempdir().expect("a temporary directory");

@@ -42,9 +42,19 @@ impl Catalogue {
         let all = ids(&named(&["all".to_owned()])?);
         catalogue.groups.insert("all".into(), all);
         for file in files {
-            catalogue.add(tools::planned_from_file(file)?);
+            catalogue.replace(tools::planned_from_file(file)?);
         }
         Ok(catalogue)
+    }
+
+    /// Adds the cases of a user's own recipe, in the place of those of the same id: he may be mending a built-in one.
+    fn replace(&mut self, cases: Vec<PlannedCase>) {
+        for case in cases {
+            match self.cases.iter_mut().find(|known| known.id == case.id) {
+                Some(known) => *known = case,
+                None => self.cases.push(case),
+            }
+        }
     }
 
     /// Adds the cases that are not there yet.

@@ -21,6 +21,7 @@ use probes::{
         volume::{Server, Volume, Wanted},
         whole,
     },
+    tools,
 };
 use results::{CaseResult, Event, Verdict};
 use server9p::stack::StackError;
@@ -116,7 +117,8 @@ impl Explain {
         let traces = if worth_tracing(result.verdict) {
             let limit = case.limit.mul_f64(timeout_scale);
             let (native, volume) = (&up.native, &up.volume);
-            match Traces::take(native, volume, &case.id, &case.child_args, limit) {
+            let args = tools::with_timeout_scale(&case, timeout_scale).child_args;
+            match Traces::take(native, volume, &case.id, &args, limit) {
                 Ok(traces) => Some(traces),
                 Err(StackError::Cancelled) => return stopped(),
                 // The verdict and the cause are known without.

@@ -17,7 +17,13 @@ use super::Failure;
 #[command(next_help_heading = "What runs")]
 pub struct SelectArgs {
     /// Tools to run: names, patterns such as 'sql*', or all
-    #[arg(long, short, value_name = "NAME,…", value_delimiter = ',')]
+    #[arg(
+        long,
+        short,
+        visible_alias = "tools",
+        value_name = "NAME,…",
+        value_delimiter = ','
+    )]
     tool: Vec<String>,
     /// Operation cases to run: families, ids, patterns such as '*.shared*', or all
     #[arg(long, short, value_name = "NAME,…", value_delimiter = ',')]

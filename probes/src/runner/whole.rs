@@ -18,7 +18,7 @@ use server9p::stack::local::Local;
 
 use crate::{
     case::{Other, PlannedCase},
-    explain,
+    explain, tools,
 };
 
 /// Runs `cases` on `up`, which `wanted` brought up, and emits what happens: all but the run's last event, as how
@@ -49,6 +49,10 @@ pub fn run(
         Other::Local(Local::Storage) | Other::Cache(_) => wanted.other(other),
     };
     let scale = options.timeout_scale;
+    let cases: Vec<PlannedCase> = cases
+        .iter()
+        .map(|case| tools::with_timeout_scale(case, scale))
+        .collect();
     let retrace = options.retrace;
     let unmatched = AtomicUsize::new(0);
     let diagnose = |case: &PlannedCase, result: &CaseResult| {
@@ -66,5 +70,5 @@ pub fn run(
         let limit = case.limit.mul_f64(scale);
         explain::retraced(&up.native, &up.volume, case, limit, result).or(Some(cause))
     };
-    Engine::new(&up.native, &up.volume, &other, options, &diagnose, cancel).run(cases, emit)
+    Engine::new(&up.native, &up.volume, &other, options, &diagnose, cancel).run(&cases, emit)
 }

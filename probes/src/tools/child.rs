@@ -50,6 +50,9 @@ struct Arguments {
     /// The remedy that is being tried.
     #[arg(long)]
     remedy: Option<String>,
+    /// Multiplies the limits of the script and of its services.
+    #[arg(long, default_value_t = 1.0)]
+    timeout_scale: f64,
     #[arg(long)]
     side: Side,
     /// The case's own fresh directory.
@@ -112,17 +115,16 @@ fn observe(arguments: &Arguments) -> Result<Observation, String> {
         variant,
         case,
         remedy,
+        timeout_scale: arguments.timeout_scale,
         dir: &arguments.dir,
     };
 
-    let first = run
-        .script(&arguments.dir, case.limit(), None)
-        .map_err(|error| {
-            format!(
-                "The script of {} could not be run: {error}.",
-                arguments.case
-            )
-        })?;
+    let first = run.script(&arguments.dir, None).map_err(|error| {
+        format!(
+            "The script of {} could not be run: {error}.",
+            arguments.case
+        )
+    })?;
     let mut observation = run.judge(&first.ran, &first.scratch, &arguments.dir);
     let failed = matches!(observation.outcome, Outcome::Error | Outcome::Signal);
     if case.timed && observation.outcome == Outcome::Ok {
@@ -170,6 +172,7 @@ struct Run<'a> {
     variant: &'a Variant,
     case: &'a Case,
     remedy: Option<&'a Remedy>,
+    timeout_scale: f64,
     dir: &'a Path,
 }
 
@@ -181,8 +184,12 @@ struct Executed {
 }
 
 impl Run<'_> {
+    fn limit(&self) -> Duration {
+        self.case.limit().mul_f64(self.timeout_scale)
+    }
+
     /// Runs the script in `dir`, under strace when a name for its trace is given.
-    fn script(&self, dir: &Path, limit: Duration, trace: Option<&str>) -> io::Result<Executed> {
+    fn script(&self, dir: &Path, trace: Option<&str>) -> io::Result<Executed> {
         let scratch = tempfile::Builder::new().prefix("probe9p-case-").tempdir()?;
         if let Some(builtin) = self.variant.builtin {
             let own = own_program()?;
@@ -203,7 +210,9 @@ impl Run<'_> {
             let words = ["@service", "--recipe"].map(OsStr::new);
             let case = ["--case", self.case.id.get_ref(), "--scratch"].map(OsStr::new);
             let words = [&[own.as_os_str()], &words[..], &[source], &case[..]].concat();
-            let words = [&words[..], &[scratch.path().as_os_str()]].concat();
+            let scale = self.timeout_scale.to_string();
+            let scale = [OsStr::new("--timeout-scale"), OsStr::new(&scale)];
+            let words = [&words[..], &[scratch.path().as_os_str()], &scale].concat();
             script::provide(scratch.path(), service::PROGRAM, &words)?;
         }
         let homes = match self.case.tmpdir {
@@ -243,7 +252,7 @@ impl Run<'_> {
                 .as_deref()
                 .map(|trace| strace::command(trace, Calls::Failing))
                 .unwrap_or_default(),
-            limit,
+            limit: self.limit(),
             before_the_end: &|| service::stop_all(self.recipe, scratch.path()),
         })?;
         // Text that is not UTF-8 in a trace is strace's own escaping gone wrong; the rest is still evidence.
@@ -260,7 +269,7 @@ impl Run<'_> {
         let exit_code = ran.status.and_then(|status| status.code());
         let last = last_lines(&ran.output, 6);
         let (outcome, detail) = if ran.status.is_none() {
-            let limit = self.case.limit().as_secs();
+            let limit = self.limit().as_secs();
             (
                 Outcome::Timeout,
                 format!("did not end within {limit} s and was killed; its last words: {last}"),
@@ -327,10 +336,9 @@ impl Run<'_> {
             observation.facts.insert(name, fact(true));
             return;
         }
-        let limit = self.case.limit();
         let timed = |dir: &Path| -> io::Result<Duration> {
             fs::create_dir(dir)?;
-            Ok(self.script(dir, limit, None)?.ran.duration)
+            Ok(self.script(dir, None)?.ran.duration)
         };
         let local = tempfile::Builder::new().prefix("probe9p-native-").tempdir();
         let measured = local.and_then(|local| {
@@ -365,10 +373,9 @@ impl Run<'_> {
                 .push_str(" (strace would show the call that failed: apt-get install -y strace)");
             return;
         }
-        let limit = self.case.limit();
         let traced = |dir: &Path| -> io::Result<(Observation, Vec<FailedCall>)> {
             fs::create_dir(dir)?;
-            let done = self.script(dir, limit, Some("trace"))?;
+            let done = self.script(dir, Some("trace"))?;
             Ok((
                 self.judge(&done.ran, &done.scratch, dir),
                 failing::parse(&done.trace, dir),

@@ -170,6 +170,16 @@ pub fn planned_from_file(file: &Path) -> Result<Vec<PlannedCase>, RecipeError> {
     Ok(matching(&recipe, &source, recipe.name.get_ref()))
 }
 
+/// The case with its script's own limits, and those of its services, multiplied as the runner's are.
+pub fn with_timeout_scale(case: &PlannedCase, scale: f64) -> PlannedCase {
+    let mut case = case.clone();
+    if case.kind == CaseKind::Tool && scale != 1.0 {
+        let told = ["--timeout-scale".into(), scale.to_string().into()];
+        case.child_args.extend(told);
+    }
+    case
+}
+
 /// The JSON Schema of recipes.
 pub fn recipe_schema() -> schemars::Schema {
     schemars::schema_for!(Recipe)

@@ -53,6 +53,9 @@ struct Arguments {
     /// The local directory of the case's run.
     #[arg(long)]
     scratch: PathBuf,
+    /// Multiplies how long services may take to be ready and to stop.
+    #[arg(long, default_value_t = 1.0)]
+    timeout_scale: f64,
     action: Action,
     /// The service; nothing for `end`.
     #[arg(default_value = "")]
@@ -110,7 +113,10 @@ fn act(arguments: &Arguments) -> Result<(), String> {
             arguments.case
         ));
     };
-    let running = Running::new(&arguments.scratch, service);
+    let running = Running {
+        timeout_scale: arguments.timeout_scale,
+        ..Running::new(&arguments.scratch, service)
+    };
     match arguments.action {
         Action::Start => running.start(&recipe),
         Action::Stop => running.stop(),
@@ -172,6 +178,7 @@ struct Running<'a> {
     service: &'a Service,
     noted: PathBuf,
     log: PathBuf,
+    timeout_scale: f64,
 }
 
 impl<'a> Running<'a> {
@@ -181,6 +188,7 @@ impl<'a> Running<'a> {
             service,
             noted: file("pid"),
             log: file("log"),
+            timeout_scale: 1.0,
         }
     }
 
@@ -189,7 +197,7 @@ impl<'a> Running<'a> {
     }
 
     fn within(&self) -> Duration {
-        Duration::from_secs(*self.service.within.get_ref())
+        Duration::from_secs(*self.service.within.get_ref()).mul_f64(self.timeout_scale)
     }
 
     /// Its process, if it was started and not stopped.
@@ -244,7 +252,7 @@ impl<'a> Running<'a> {
                 return Err(format!(
                     "the service {} was not ready within {} s{}",
                     self.name(),
-                    self.service.within.get_ref(),
+                    self.within().as_secs(),
                     self.last_words()
                 ));
             }
@@ -320,7 +328,7 @@ impl<'a> Running<'a> {
             return Err(format!(
                 "the service {} did not stop within {} s{}",
                 self.name(),
-                self.service.within.get_ref(),
+                self.within().as_secs(),
                 self.last_words()
             ));
         }
