@@ -109,10 +109,24 @@ impl Map {
 
     /// Hands what was stored to the file.
     pub fn sync(&self) -> CaseOutcome {
+        self.msync(libc::MS_SYNC).call("msync", &self.args)
+    }
+
+    /// msync of the whole mapping, with these flags.
+    pub fn msync(&self, flags: libc::c_int) -> Result<(), Errno> {
         // SAFETY: address and length are those of the mapping.
-        check(unsafe { libc::msync(self.address, self.len, libc::MS_SYNC) })
-            .call("msync", &self.args)
-            .map(drop)
+        check(unsafe { libc::msync(self.address, self.len, flags) }).map(drop)
+    }
+
+    /// Makes the mapping `len` bytes long, wherever that leaves it.
+    pub fn resize(&mut self, len: usize) -> Result<(), Errno> {
+        // SAFETY: the mapping is this value's own, and no reference into it is handed out.
+        let address = unsafe { libc::mremap(self.address, self.len, len, libc::MREMAP_MAYMOVE) };
+        if address == libc::MAP_FAILED {
+            return Err(Errno::last());
+        }
+        (self.address, self.len) = (address, len);
+        Ok(())
     }
 
     /// Changes the protection.

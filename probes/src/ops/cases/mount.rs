@@ -362,6 +362,98 @@ fn statfs_type(ctx: &mut Ctx) -> CaseOutcome {
 
 submit!(
     Case::new(
+        "mount.options",
+        "the mount's options are told the same by /proc/self/mounts, /proc/self/mountinfo and statvfs",
+        options
+    )
+    .source("proc(5): mounts, mountinfo; POSIX statvfs(): f_flag")
+    .needed_by(&["findmnt, mount", "systemd", "Docker (checks of nosuid, noexec)", "df"])
+);
+
+fn options(_: &mut Ctx) -> CaseOutcome {
+    use rustix::fs::StatVfsMountFlags as F;
+    let told = |name: &str| fs::read_to_string(name).call("read", name);
+    let device = stat(".")?.st_dev;
+    let number = format!(
+        "{}:{}",
+        rustix::fs::major(device),
+        rustix::fs::minor(device)
+    );
+    // The last mount that has the directory below it is the one that shows.
+    let here = std::env::current_dir().call("getcwd", "")?;
+    let table = told("/proc/self/mountinfo")?;
+    let fields = |line: &'_ str| {
+        line.split_whitespace()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let Some(line) = table
+        .lines()
+        .map(fields)
+        .filter(|f| f.get(2) == Some(&number) && f.get(4).is_some_and(|at| here.starts_with(at)))
+        .next_back()
+    else {
+        return Err(Stop::NotRun(
+            "the directory's mount is not in /proc/self/mountinfo".into(),
+        ));
+    };
+    let (at, of_mount) = (&line[4], &line[5]);
+    let (kind, of_all) = match line.iter().position(|field| field == "-") {
+        Some(dash) => (&line[dash + 1], line.last().cloned().unwrap_or_default()),
+        None => {
+            return Err(Stop::broken(
+                "read",
+                "a line of /proc/self/mountinfo has no dash",
+            ));
+        }
+    };
+    let mounts = told("/proc/self/mounts")?;
+    let Some(other) = mounts
+        .lines()
+        .map(fields)
+        .filter(|f| f.get(1) == Some(at))
+        .next_back()
+    else {
+        return Err(Stop::broken(
+            "read",
+            format!("{at} is not in /proc/self/mounts"),
+        ));
+    };
+    expect("read", "the type in /proc/self/mounts", &other[2], kind)?;
+    let named: Vec<&str> = other[3].split(',').collect();
+    for option in of_mount.split(',').chain(of_all.split(',')) {
+        // Either side may be read-only by itself.
+        let fits = named.contains(&option) || option == "rw" || option == "ro";
+        ensure(
+            "read",
+            fits,
+            format_args!("/proc/self/mounts lacks {option} of {at}"),
+        )?;
+    }
+    let flags = rustix::fs::statvfs(".").call("statvfs", ".")?.f_flag;
+    for (flag, option) in [
+        (F::RDONLY, "ro"),
+        (F::NOSUID, "nosuid"),
+        (F::NODEV, "nodev"),
+        (F::NOEXEC, "noexec"),
+        (F::SYNCHRONOUS, "sync"),
+        (F::NOATIME, "noatime"),
+        (F::NODIRATIME, "nodiratime"),
+        (F::RELATIME, "relatime"),
+    ] {
+        let in_table = named.contains(&option);
+        expect(
+            "statvfs",
+            &format!("whether the mount is {option}"),
+            flags.contains(flag),
+            in_table,
+        )?;
+    }
+    Ok(())
+}
+
+submit!(
+    Case::new(
         "mount.noexec",
         "through a bind mount made noexec programs do not run: EACCES",
         noexec

@@ -1,4 +1,4 @@
-//! Files reached by a descriptor or a handle instead of a name.
+//! Files reached by a descriptor instead of a name.
 
 use super::*;
 
@@ -44,99 +44,6 @@ fn reopen_proc_fd(_: &mut Ctx) -> CaseOutcome {
     let writer = open(&proc_fd(&fd), OFlags::WRONLY)?;
     write_at(&writer, "data", 0, b"new")?;
     same_bytes("open", "data", &read_at(&fd, "data", 0, 10)?, b"new")
-}
-
-submit!(
-    Case::new(
-        "inode.name_to_handle",
-        "name_to_handle_at gives a handle that is the same for the same file",
-        name_to_handle
-    )
-    .source("name_to_handle_at(2); v9fs has no export operations")
-    .needed_by(&[
-        "podman (storage drivers)",
-        "systemd (cg, mount detection)",
-        "CRIU",
-        "fanotify users",
-        "nfsd"
-    ])
-);
-
-fn name_to_handle(_: &mut Ctx) -> CaseOutcome {
-    write("data", b"x")?;
-    write("else", b"x")?;
-    let handle = Handle::of("data").call("name_to_handle_at", "data")?;
-    link("data", "again")?;
-    let again = Handle::of("again").call("name_to_handle_at", "again")?;
-    let other = Handle::of("else").call("name_to_handle_at", "else")?;
-    ensure(
-        "name_to_handle_at",
-        handle.0 == again.0,
-        "two names of one file have different handles",
-    )?;
-    ensure(
-        "name_to_handle_at",
-        handle.0 != other.0,
-        "two files have the same handle",
-    )
-}
-
-submit!(
-    Case::new(
-        "inode.open_by_handle",
-        "open_by_handle_at opens the file of a handle, also after a rename",
-        open_by_handle
-    )
-    .source("open_by_handle_at(2)")
-    .needed_by(&["CRIU", "nfsd", "fanotify users", "xfsdump"])
-    .needs(&[Need::HostRoot])
-);
-
-fn open_by_handle(_: &mut Ctx) -> CaseOutcome {
-    write("data", b"by handle")?;
-    let mut handle = Handle::of("data").call("name_to_handle_at", "data")?;
-    rename("data", "moved")?;
-    let dir = open(".", OFlags::RDONLY)?;
-    // SAFETY: the handle's buffer was filled by name_to_handle_at and outlives the call.
-    let fd = check(unsafe {
-        libc::open_by_handle_at(
-            dir.as_raw_fd(),
-            handle.0.as_mut_ptr().cast(),
-            libc::O_RDONLY,
-        )
-    })
-    .call("open_by_handle_at", "moved")?;
-    // SAFETY: the descriptor was just made and belongs to nobody else.
-    let fd = unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(fd) };
-    same_bytes(
-        "open_by_handle_at",
-        "moved",
-        &read_at(&fd, "moved", 0, 20)?,
-        b"by handle",
-    )
-}
-
-/// A file handle: the kernel's struct file_handle, 8 bytes of head and up to 128 of the handle itself.
-struct Handle([u32; 34]);
-
-impl Handle {
-    fn of(path: &str) -> Result<Self, Errno> {
-        let path = std::ffi::CString::new(path).map_err(|_| Errno::EINVAL)?;
-        let mut handle = Handle([0; 34]);
-        handle.0[0] = 128;
-        let mut mount = 0;
-        // SAFETY: the buffer holds the head and as many bytes as its first field says.
-        check(unsafe {
-            libc::name_to_handle_at(
-                libc::AT_FDCWD,
-                path.as_ptr(),
-                handle.0.as_mut_ptr().cast(),
-                &mut mount,
-                0,
-            )
-        })?;
-        Ok(handle)
-    }
 }
 
 submit!(

@@ -1,10 +1,12 @@
 //! Identity of files: one file is one inode number, however it was reached and whatever it is called.
 
 mod descriptor;
+mod handle;
 mod identity;
 mod kept;
 mod replaced;
 mod unlinked;
+mod unlinked_more;
 
 use super::prelude::*;
 

@@ -4,6 +4,7 @@ mod aio;
 mod allocate;
 mod copy;
 mod flags;
+mod limits;
 mod truncate;
 mod uring;
 mod write;

@@ -1,6 +1,7 @@
 //! Modes, and what other users may do: what the client checks, what the server allows, and what is kept.
 
 mod bits;
+mod capability;
 mod others;
 mod owner;
 mod root;

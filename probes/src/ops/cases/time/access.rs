@@ -1,0 +1,181 @@
+//! Access times, under each of the options that a mount has for them.
+
+use std::fs;
+
+use rustix::mount::{MountFlags, MountPropagationFlags};
+
+use super::*;
+
+/// What a mount says of access times.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Kept {
+    Never,
+    Relative,
+    Always,
+}
+
+/// What the mount that the working directory is on says. `lazytime` says nothing of what stat tells, only of when it
+/// reaches the disk.
+fn as_mounted() -> CaseOutcome<Kept> {
+    let flags = rustix::fs::statvfs(".").call("statvfs", ".")?.f_flag;
+    use rustix::fs::StatVfsMountFlags as F;
+    Ok(match () {
+        () if flags.intersects(F::NOATIME | F::RDONLY) => Kept::Never,
+        () if flags.contains(F::RELATIME) => Kept::Relative,
+        () => Kept::Always,
+    })
+}
+
+/// Whether a read of the file moves its access time, which is set to `access` with this modification time.
+fn read_moves(name: &str, access: i64, modification: i64) -> CaseOutcome<bool> {
+    set(name, at(access, 0), at(modification, 0))?;
+    drop(fs::read(name).call("read", name)?);
+    Ok(atime(name)?.0 != access)
+}
+
+/// An access time later than that of the last change, which setting times is.
+fn to_come() -> i64 {
+    rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec + 3600
+}
+
+/// What reads do, against what the mount says.
+fn obeys(kept: Kept) -> CaseOutcome {
+    write("data", &[b'x'; 5000])?;
+    let moves = [
+        (
+            "a file that was changed since it was read",
+            read_moves("data", PAST, PAST + 5)?,
+        ),
+        (
+            "a file that was not read for a day",
+            read_moves("data", PAST + 5, PAST)?,
+        ),
+        (
+            "a file that was read since it was changed",
+            read_moves("data", to_come(), PAST)?,
+        ),
+    ];
+    let want = match kept {
+        Kept::Never => [false; 3],
+        Kept::Relative => [true, true, false],
+        Kept::Always => [true; 3],
+    };
+    for ((what, moved), want) in moves.into_iter().zip(want) {
+        expect(
+            "read",
+            &format!("whether st_atime of {what} moved, {kept:?}"),
+            moved,
+            want,
+        )?;
+    }
+    Ok(())
+}
+
+submit!(
+    Case::new(
+        "time.atime_as_mounted",
+        "reads move a file's access time as the mount's options say: noatime, relatime or strictatime",
+        atime_as_mounted
+    )
+    .source("mount(2): MS_NOATIME, MS_RELATIME, MS_STRICTATIME; v9fs moves none itself, and the server's host goes by its own mount")
+    .needed_by(&["tmpwatch, systemd-tmpfiles (ages)", "mutt, biff (new mail)", "cache cleaners"])
+);
+
+fn atime_as_mounted(_: &mut Ctx) -> CaseOutcome {
+    obeys(as_mounted()?)
+}
+
+/// Binds the directory on itself with these options, and does the work there.
+fn mounted_anew(flags: MountFlags, said: &str, body: impl FnOnce() -> CaseOutcome) -> CaseOutcome {
+    mkdir("dir")?;
+    fork(|_| {
+        // SAFETY: the process has one thread and shares no descriptor table.
+        unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNS) }
+            .call("unshare", "CLONE_NEWNS")?;
+        let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+        rustix::mount::mount_change("/", private).call("mount", "/, MS_PRIVATE|MS_REC")?;
+        rustix::mount::mount_bind("dir", "dir").call("mount", "dir, dir, MS_BIND")?;
+        rustix::mount::mount_remount("dir", MountFlags::BIND | flags, "")
+            .call("mount", format_args!("dir, MS_REMOUNT|MS_BIND|{said}"))?;
+        rustix::process::chdir("dir").call("chdir", "dir")?;
+        body()
+    })?
+    .join()
+}
+
+submit!(
+    Case::new(
+        "time.noatime",
+        "through a bind mount made noatime reads leave the access time",
+        noatime
+    )
+    .source("mount(2): MS_NOATIME")
+    .needed_by(&[
+        "fstab with noatime",
+        "containers (bind mounts with noatime)"
+    ])
+    .needs(&[Need::HostRoot, Need::Mount])
+);
+
+fn noatime(_: &mut Ctx) -> CaseOutcome {
+    mounted_anew(MountFlags::NOATIME, "MS_NOATIME", || obeys(Kept::Never))
+}
+
+submit!(
+    Case::new(
+        "time.relatime",
+        "through a bind mount made relatime a read moves the access time when it was older than the last change or a day",
+        relatime
+    )
+    .source("mount(2): MS_RELATIME")
+    .needed_by(&["every mount with default options", "mutt", "tmpwatch"])
+    .needs(&[Need::HostRoot, Need::Mount])
+);
+
+fn relatime(_: &mut Ctx) -> CaseOutcome {
+    mounted_anew(MountFlags::RELATIME, "MS_RELATIME", || {
+        obeys(Kept::Relative)
+    })
+}
+
+submit!(
+    Case::new(
+        "time.strictatime",
+        "through a bind mount made strictatime every read moves the access time",
+        strictatime
+    )
+    .source("mount(2): MS_STRICTATIME")
+    .needed_by(&["mail programs", "find -atime", "usage statistics"])
+    .needs(&[Need::HostRoot, Need::Mount])
+);
+
+fn strictatime(_: &mut Ctx) -> CaseOutcome {
+    let flags = MountFlags::from_bits_retain(libc::MS_STRICTATIME as _);
+    mounted_anew(flags, "MS_STRICTATIME", || obeys(Kept::Always))
+}
+
+submit!(
+    Case::new(
+        "time.noatime_open",
+        "what is read by a descriptor opened with O_NOATIME leaves the access time",
+        noatime_open
+    )
+    .source("open(2): O_NOATIME")
+    .needed_by(&[
+        "borg, restic, tar --atime-preserve=system",
+        "indexers (tracker, recoll)"
+    ])
+);
+
+fn noatime_open(_: &mut Ctx) -> CaseOutcome {
+    write("data", &[b'x'; 5000])?;
+    set("data", at(PAST, 0), at(PAST + 5, 0))?;
+    let fd = open("data", OFlags::RDONLY | OFlags::NOATIME)?;
+    expect(
+        "pread",
+        "the bytes",
+        read_at(&fd, "data", 0, 9000)?.len(),
+        5000,
+    )?;
+    expect("pread", "st_atime", atime("data")?.0, PAST)
+}
