@@ -4,7 +4,8 @@
 //! median of five rounds; in each round every server has its turn with every workload, in an order that rotates, so
 //! that a machine that grows slow does so for all. Not criterion: that measures one thing after another.
 //!
-//! `cargo bench -p benches -- peers` prints the table. A server that is not installed is named and left out.
+//! `cargo bench -p benches --bench peers` prints the table; `-- walk` only the workloads with that in their names, and
+//! `-- --markdown` also the table as the README has it. A server that is not installed is named and left out.
 
 use std::{fs, path::Path, process::ExitCode, thread, time::Duration};
 
@@ -12,6 +13,7 @@ use benches::{
     load::{CROWD, Connection, ENTRIES, FILE, FILE_SIZE, Kind, Load, LoadError, MADE, Workload},
     server::{self, Server},
 };
+use rs9p::MsgType;
 use server9p::profile::Profile;
 
 /// Rounds; the median of them counts.
@@ -25,6 +27,9 @@ const WARM_UP: Duration = Duration::from_millis(50);
 
 /// The message size that is asked for, bytes: 512 KiB of data and Twrite's or Rread's header.
 const MSIZE: u32 = (512 << 10) + 24;
+
+/// What a server answers to a message that it does not have.
+const EOPNOTSUPP: u32 = 95;
 
 /// What the results are held against.
 #[derive(Clone, Copy)]
@@ -114,11 +119,27 @@ fn main() -> ExitCode {
         println!("peers: benchmark");
         return ExitCode::SUCCESS;
     }
-    let mut filters = args.iter().filter(|arg| !arg.starts_with('-')).peekable();
-    if filters.peek().is_some() && !filters.any(|filter| "peers".contains(filter.as_str())) {
+    let filters: Vec<&str> = args
+        .iter()
+        .map(String::as_str)
+        .filter(|arg| !arg.starts_with('-'))
+        .collect();
+    let whole = filters.is_empty() || filters.iter().any(|filter| "peers".contains(filter));
+    let rows: Vec<Row> = ROWS
+        .iter()
+        .filter(|row| whole || filters.iter().any(|part| row.workload.name.contains(part)))
+        .copied()
+        .collect();
+    if rows.is_empty() {
         return ExitCode::SUCCESS;
     }
+    let plan = Plan {
+        rows,
+        whole,
+        markdown: args.iter().any(|arg| arg == "--markdown"),
+    };
     match compare(
+        &plan,
         if brief { 1 } else { ROUNDS },
         if brief { WARM_UP } else { TURN },
     ) {
@@ -130,16 +151,25 @@ fn main() -> ExitCode {
     }
 }
 
+/// What is to be measured and printed.
+struct Plan {
+    rows: Vec<Row>,
+    /// Whether all of it is, connections and memory too.
+    whole: bool,
+    markdown: bool,
+}
+
 /// A server and what it has shown: for each row, one load a round.
 struct Contestant {
     kind: server::Kind,
     server: Server,
     loads: Vec<Vec<Load>>,
-    /// For each row, why it cannot be had of this server.
-    refused: Vec<Option<String>>,
+    /// Has no Tunlinkat.
+    no_unlinkat: bool,
 }
 
-fn compare(rounds: usize, turn: Duration) -> Result<(), LoadError> {
+fn compare(plan: &Plan, rounds: usize, turn: Duration) -> Result<(), LoadError> {
+    let rows = &plan.rows;
     let place = tempfile::tempdir()?;
     let dir = place.path().join("export");
     fill(&dir)?;
@@ -150,6 +180,7 @@ fn compare(rounds: usize, turn: Duration) -> Result<(), LoadError> {
         server::Kind::Diod,
         server::Kind::Unpfs,
         server::Kind::Echo,
+        server::Kind::BatchingEcho,
     ] {
         if let Some(why) = kind.missing() {
             println!("skipped: {}: {why}", kind.name());
@@ -159,35 +190,43 @@ fn compare(rounds: usize, turn: Duration) -> Result<(), LoadError> {
         contestants.push(Contestant {
             kind,
             server,
-            loads: vec![Vec::new(); ROWS.len()],
-            refused: vec![None; ROWS.len()],
+            loads: vec![Vec::new(); rows.len()],
+            no_unlinkat: false,
         });
     }
     for round in 0..rounds {
-        for (index, row) in ROWS.iter().enumerate() {
+        for (index, row) in rows.iter().enumerate() {
             for turn_of in 0..contestants.len() {
                 let count = contestants.len();
                 let contestant = &mut contestants[(round + turn_of) % count];
-                if contestant.kind == server::Kind::Echo
+                if contestant.kind.is_echo()
                     && row.of_echo.is_none()
                     && !row.workload.kind.moves_data()
                 {
                     continue;
                 }
-                match measure(&contestant.server, &row.workload, turn) {
-                    Ok(load) => contestant.loads[index].push(load),
-                    // diod has no Tunlinkat.
-                    Err(error @ LoadError::Refused { .. }) => {
+                let load = match measure(contestant, &row.workload, turn) {
+                    Err(LoadError::Refused { asked, errno })
+                        if asked == MsgType::TUnlinkAt as u8 && errno == EOPNOTSUPP =>
+                    {
                         remove_made(&dir)?;
-                        contestant.refused[index] = Some(error.to_string());
+                        contestant.no_unlinkat = true;
+                        measure(contestant, &row.workload, turn)?
                     }
-                    Err(error) => return Err(error),
-                }
+                    load => load?,
+                };
+                contestant.loads[index].push(load);
             }
         }
     }
-    table(&contestants);
-    connections(&contestants[0].server, turn)?;
+    table(rows, &contestants);
+    if plan.markdown {
+        markdown(rows, &contestants);
+    }
+    if !plan.whole {
+        return Ok(());
+    }
+    connections(&contestants[0], turn)?;
     drop(contestants);
     memory(&dir, place.path())
 }
@@ -220,7 +259,19 @@ fn remove_made(dir: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-fn measure(server: &Server, workload: &Workload, turn: Duration) -> Result<Load, LoadError> {
+fn measure(
+    contestant: &Contestant,
+    workload: &Workload,
+    turn: Duration,
+) -> Result<Load, LoadError> {
+    let server = &contestant.server;
+    let workload = match workload.kind {
+        Kind::Create if contestant.no_unlinkat => Workload {
+            kind: Kind::CreateRemove,
+            ..*workload
+        },
+        _ => *workload,
+    };
     let mut connection = Connection::attach(server.connect()?, &server.aname, MSIZE)?;
     let mut lanes = workload.lanes(&mut connection)?;
     connection.run(&mut lanes, WARM_UP)?;
@@ -246,27 +297,32 @@ impl Contestant {
     }
 }
 
-fn table(contestants: &[Contestant]) {
-    for (index, row) in ROWS.iter().enumerate() {
+/// The rates that a row's own are held against: the better peer's, the echo's, and the batching echo's.
+fn rivals(contestants: &[Contestant], row: usize) -> [Option<f64>; 3] {
+    let best = |which: fn(server::Kind) -> bool| {
+        let rates = contestants
+            .iter()
+            .filter(|one| which(one.kind))
+            .filter_map(|one| one.rate(row));
+        rates.max_by(f64::total_cmp)
+    };
+    [
+        best(|kind| matches!(kind, server::Kind::Diod | server::Kind::Unpfs)),
+        best(|kind| kind == server::Kind::Echo),
+        best(|kind| kind == server::Kind::BatchingEcho),
+    ]
+}
+
+fn table(rows: &[Row], contestants: &[Contestant]) {
+    for (index, row) in rows.iter().enumerate() {
         println!("\n{}", row.workload.name);
-        let best = |which: fn(&server::Kind) -> bool| {
-            let rates = contestants
-                .iter()
-                .filter(|one| which(&one.kind))
-                .filter_map(|one| one.rate(index));
-            rates.max_by(f64::total_cmp)
-        };
-        let peers = best(|kind| matches!(kind, server::Kind::Diod | server::Kind::Unpfs));
-        let echo = best(|kind| *kind == server::Kind::Echo);
+        let [peers, echo, batching] = rivals(contestants, index);
         for contestant in contestants {
-            if let Some(why) = &contestant.refused[index] {
-                println!("  {:16} {why}", contestant.kind.name());
-            }
             let Some(rate) = contestant.rate(index) else {
                 continue;
             };
             let mut line = format!(
-                "  {:16} {:>18}  p99 {:>7.0} µs  CPU {:>7.1} µs",
+                "  {:24} {:>18}  p99 {:>7.0} µs  CPU {:>7.1} µs",
                 contestant.kind.name(),
                 row.workload.kind.rate(rate),
                 contestant.median_of(index, |load| f64::from(load.percentile(0.99))),
@@ -280,17 +336,59 @@ fn table(contestants: &[Contestant]) {
                         row.over_peers
                     );
                 }
-                if let (Some(echo), Some(wanted)) = (echo, row.of_echo) {
-                    line += &format!(", {:.2}× the echo (wanted {wanted:.2}×)", rate / echo);
+                if let (Some(echo), Some(batching), Some(wanted)) = (echo, batching, row.of_echo) {
+                    line += &format!(
+                        ", {:.2}× the echo (wanted {wanted:.2}×), {:.2}× the batching one",
+                        rate / echo,
+                        rate / batching
+                    );
                 }
+            }
+            if contestant.no_unlinkat && row.workload.kind == Kind::Create {
+                line += "  (has no Tunlinkat: Twalk and Tremove, as v9fs does)";
             }
             println!("{line}");
         }
     }
 }
 
+/// The same in the README's form: a line a workload, the medians, and the lower of both profiles' ratios.
+fn markdown(rows: &[Row], contestants: &[Contestant]) {
+    let kinds = contestants.iter().filter(|one| !one.kind.is_echo());
+    let names: Vec<String> = kinds.clone().map(|one| one.kind.name()).collect();
+    println!("\n| workload | {} | ratio | wanted |", names.join(" | "));
+    println!("| --- |{} --- | --- |", " --: |".repeat(names.len()));
+    for (index, row) in rows.iter().enumerate() {
+        let shown = |one: &Contestant| {
+            one.rate(index)
+                .map_or("–".into(), |rate| row.workload.kind.rate(rate))
+        };
+        let cells: Vec<String> = kinds.clone().map(shown).collect();
+        let own = contestants
+            .iter()
+            .filter(|one| matches!(one.kind, server::Kind::Own(_)))
+            .filter_map(|one| one.rate(index))
+            .min_by(f64::total_cmp);
+        let [peers, echo, _] = rivals(contestants, index);
+        let ratio = |other: Option<f64>| match (own, other) {
+            (Some(own), Some(other)) => format!("{:.2}×", own / other),
+            _ => "–".into(),
+        };
+        let (mut ratios, mut wanted) = (ratio(peers), format!("{:.2}×", row.over_peers));
+        if let Some(share) = row.of_echo {
+            ratios += &format!(", {} of an echo", ratio(echo));
+            wanted += &format!(", {share:.2}× of an echo");
+        }
+        println!(
+            "| {} | {} | {ratios} | {wanted} |",
+            row.workload.name,
+            cells.join(" | ")
+        );
+    }
+}
+
 /// Eight connections beside one, with requests that follow each other.
-fn connections(server: &Server, turn: Duration) -> Result<(), LoadError> {
+fn connections(contestant: &Contestant, turn: Duration) -> Result<(), LoadError> {
     let workload = Workload {
         name: "random 4 KiB read",
         kind: Kind::RandomRead,
@@ -299,7 +397,7 @@ fn connections(server: &Server, turn: Duration) -> Result<(), LoadError> {
     let rate = |count: usize| -> Result<f64, LoadError> {
         thread::scope(|scope| {
             let threads: Vec<_> = (0..count)
-                .map(|_| scope.spawn(|| measure(server, &workload, turn)))
+                .map(|_| scope.spawn(|| measure(contestant, &workload, turn)))
                 .collect();
             let loads = threads
                 .into_iter()

@@ -25,20 +25,21 @@ const SIZES: &[(u8, usize)] = &[
     (MsgType::TWrite as u8, 11),
 ];
 
-/// Serves every connection to the socket, each by a thread, until the process is killed.
+/// Serves every connection to the socket, each by a thread, until the process is killed. Replies to what came in
+/// together leave together where `batching`, else each by itself.
 ///
 /// # Errors
 /// Where it cannot listen.
-pub fn serve(socket: &Path) -> io::Result<()> {
+pub fn serve(socket: &Path, batching: bool) -> io::Result<()> {
     for stream in UnixListener::bind(socket)?.incoming() {
         let stream = stream?;
         // A connection that ends within a frame ends its thread, nothing else.
-        thread::spawn(move || echo(stream));
+        thread::spawn(move || echo(stream, batching));
     }
     Ok(())
 }
 
-fn echo(mut stream: UnixStream) -> io::Result<()> {
+fn echo(mut stream: UnixStream, batching: bool) -> io::Result<()> {
     let mut input = vec![0; BUFFER];
     let (mut start, mut end) = (0, 0);
     let data = vec![0; BUFFER];
@@ -52,14 +53,17 @@ fn echo(mut stream: UnixStream) -> io::Result<()> {
             heads.push(reply(&input[start..start + size]));
             start += size;
         }
-        let mut slices: Vec<_> = heads
-            .iter()
-            .flat_map(|(head, body)| [IoSlice::new(head), IoSlice::new(&data[..*body])])
-            .collect();
-        let mut left = &mut slices[..];
-        while !left.is_empty() {
-            let written = stream.write_vectored(left)?;
-            IoSlice::advance_slices(&mut left, written);
+        let at_once = if batching { heads.len() } else { 1 };
+        for heads in heads.chunks(at_once.max(1)) {
+            let mut slices: Vec<_> = heads
+                .iter()
+                .flat_map(|(head, body)| [IoSlice::new(head), IoSlice::new(&data[..*body])])
+                .collect();
+            let mut left = &mut slices[..];
+            while !left.is_empty() {
+                let written = stream.write_vectored(left)?;
+                IoSlice::advance_slices(&mut left, written);
+            }
         }
         input.copy_within(start..end, 0);
         (start, end) = (0, end - start);

@@ -23,6 +23,9 @@ const START: Duration = Duration::from_secs(10);
 /// The first argument under which a benchmark's program is one of the servers.
 const SERVE: &str = "@bench-server";
 
+/// What the echo is told that answers in batches.
+const BATCHING: &str = "batching";
+
 /// A server that can be measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -32,8 +35,10 @@ pub enum Kind {
     Diod,
     /// rs9p's own example server.
     Unpfs,
-    /// Answers with messages of the right sizes and looks at no file: what the sockets alone take.
+    /// Answers with messages of the right sizes, each by itself, and looks at no file: what the sockets alone take.
     Echo,
+    /// The same, but answers what came in together in one write.
+    BatchingEcho,
 }
 
 /// A server that runs. It is stopped when this is dropped.
@@ -46,13 +51,19 @@ pub struct Server {
 }
 
 impl Kind {
+    /// Whether it looks at no file.
+    pub fn is_echo(self) -> bool {
+        matches!(self, Kind::Echo | Kind::BatchingEcho)
+    }
+
     /// As the table names it.
     pub fn name(self) -> String {
         match self {
             Kind::Own(profile) => format!("server9p/{profile}"),
             Kind::Diod => "diod".into(),
             Kind::Unpfs => "unpfs".into(),
-            Kind::Echo => "echo".into(),
+            Kind::Echo => "echo, a reply a write".into(),
+            Kind::BatchingEcho => "echo, replies in batches".into(),
         }
     }
 
@@ -74,10 +85,14 @@ impl Kind {
     /// # Errors
     /// Where it cannot be started, or does not listen within ten seconds.
     pub fn start(self, dir: &Path, scratch: &Path) -> io::Result<Server> {
-        let socket = scratch.join(format!("{}.sock", self.name().replace('/', "-")));
+        let socket = scratch.join(format!(
+            "{}.sock",
+            self.name().replace([' ', '/', ','], "-")
+        ));
         let mut command = match self {
             Kind::Own(profile) => own(&["serve".into(), profile.name().into()], dir, &socket)?,
-            Kind::Echo => own(&["echo".into(), "-".into()], dir, &socket)?,
+            Kind::Echo => own(&["echo".into(), "single".into()], dir, &socket)?,
+            Kind::BatchingEcho => own(&["echo".into(), BATCHING.into()], dir, &socket)?,
             Kind::Diod => {
                 let mut command = Command::new(program("diod").ok_or(io::ErrorKind::NotFound)?);
                 command
@@ -219,7 +234,9 @@ pub fn dispatch() -> Option<ExitCode> {
         return None;
     }
     let served = match profile.to_string_lossy().parse::<Profile>() {
-        _ if what == "echo" => echo::serve(Path::new(socket)).map_err(|error| error.to_string()),
+        _ if what == "echo" => {
+            echo::serve(Path::new(socket), profile == BATCHING).map_err(|error| error.to_string())
+        }
         Err(error) => Err(error.to_string()),
         Ok(profile) => serve(ServeOptions {
             dir: dir.into(),

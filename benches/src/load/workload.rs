@@ -44,6 +44,8 @@ pub enum Kind {
     Stat,
     /// Makes a file of 4 KiB and removes it.
     Create,
+    /// The same with Twalk and Tremove, as v9fs does it where a server has no Tunlinkat.
+    CreateRemove,
     /// Lists a directory of 2,000 entries.
     List,
 }
@@ -140,9 +142,9 @@ impl Workload {
                 },
                 FCall::TClunk { fid },
             ],
-            Kind::Create => {
+            Kind::Create | Kind::CreateRemove => {
                 let name = format!("{MADE}{tag}");
-                vec![
+                let mut calls = vec![
                     walk(0, fid, &[]),
                     FCall::TlCreate {
                         fid,
@@ -153,12 +155,17 @@ impl Workload {
                     },
                     write(fid, chunk),
                     FCall::TClunk { fid },
-                    FCall::TUnlinkAt {
+                ];
+                if self.kind == Kind::Create {
+                    calls.push(FCall::TUnlinkAt {
                         dirfd: 0,
                         name,
                         flags: 0,
-                    },
-                ]
+                    });
+                } else {
+                    calls.extend([walk(0, fid, &[&name]), FCall::TRemove { fid }]);
+                }
+                calls
             }
             Kind::List => {
                 open(CROWD, 0o200_000)?;
@@ -249,7 +256,7 @@ impl Lane {
                 self.random ^= self.random << 17;
                 self.offset = self.random % (FILE_SIZE / self.chunk) * self.chunk;
             }
-            Kind::Stat | Kind::Create | Kind::List => return,
+            Kind::Stat | Kind::Create | Kind::CreateRemove | Kind::List => return,
         }
         put(&mut self.stages[0], HEADER + 4, self.offset);
     }

@@ -8,7 +8,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Export, Fid, Reach, Result, fid::State, io::round_to_blocks};
+use super::{Export, Fid, Reach, Result, fid::State, held, io::round_to_blocks};
 use crate::wire::{Reply, from_wire};
 
 /// utimensat's nanoseconds for the present time.
@@ -83,6 +83,7 @@ impl Export {
         let target = || self.target(fid);
         if valid.contains(SetAttrMask::MODE) {
             target()?.chmod(new.mode & 0o7777, self.behaviour.special_mode)?;
+            held::changed();
         }
         if valid.intersects(SetAttrMask::ATIME | SetAttrMask::MTIME) {
             let times = Timestamps {
@@ -121,6 +122,7 @@ impl Export {
                 u32::MAX
             };
             target()?.chown(user, group)?;
+            held::changed();
         }
         if valid.contains(SetAttrMask::SIZE) {
             self.truncate(fid, new.size)?;

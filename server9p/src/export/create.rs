@@ -4,21 +4,27 @@
 //! user may give it (else it stays the server's), and then exactly the mode that the client asked for, since the
 //! client has applied its umask already.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::{
+    os::fd::{AsFd, OwnedFd},
+    sync::Arc,
+};
 
 use rs9p::{FCall, QId};
 use rustix::{
-    fs::{AtFlags, FileType, Mode, OFlags, makedev, mkdirat, mknodat, symlinkat, unlinkat},
+    fs::{
+        AtFlags, FileType, Mode, OFlags, Stat, fchmod, fchown, fstat, makedev, mkdirat, mknodat,
+        symlinkat, unlinkat,
+    },
     io::Errno,
 };
 
 use super::{
-    CreateOver, Export, Fid, Result,
+    CreateOver, Export, Fid, Reach, Result,
     fid::State,
     io::open_flags,
     legal_name, no_dots,
     resolve::{open_entry, open_for_io},
-    target::Target,
+    target::{Target, gid, uid},
 };
 
 /// The mode bits that can be set on a file.
@@ -45,34 +51,28 @@ impl Export {
         let _names = self.names.write().expect("no holder of this lock panics");
         let dir = self.directory(fid)?;
         let flags = open_flags(flags);
-        let create = |flags: OFlags| {
-            open_for_io(flags, |flags| {
-                let mode = Mode::from_raw_mode(mode & MODE_BITS);
-                open_entry(dir.as_fd(), name, flags | OFlags::CREATE, mode)
-            })
+        let mode = mode & MODE_BITS;
+        let open = |flags| open_entry(dir.as_fd(), name, flags, Mode::from_raw_mode(mode));
+        // What is new is a regular file, so that nothing has to be ruled out.
+        let (file, new) = match open(flags | OFlags::CREATE | OFlags::EXCL) {
+            Err(Errno::EXIST) if !flags.contains(OFlags::EXCL) => {
+                let file = open_for_io(flags, |flags| open(flags | OFlags::CREATE))?;
+                (file, self.behaviour.create_over == CreateOver::Resets)
+            }
+            result => (result?, true),
         };
-        let (file, new) = match self.behaviour.create_over {
-            CreateOver::Resets => (create(flags)?, true),
-            CreateOver::Keeps => match create(flags | OFlags::EXCL) {
-                Err(Errno::EXIST) if !flags.contains(OFlags::EXCL) => (create(flags)?, false),
-                result => (result?, true),
-            },
-        };
-        if new && let Err(errno) = self.credentials(&dir, name, fid.user, group, mode) {
-            let _ = unlinkat(&dir, name, AtFlags::empty());
+        let stat = fstat(&file)?;
+        if new && let Err(errno) = own(&file, &stat, fid.user, group, mode) {
+            let _ = unlinkat(&*dir, name, AtFlags::empty());
             return Err(errno);
         }
-        let target = Target::Entry {
-            dir: dir.try_clone().map_err(|_| Errno::MFILE)?,
-            name: name.to_vec(),
-        };
-        let stat = target.stat()?;
-        let handle = self.handle_of(&dir, name)?;
-        let iounit = self.iounit(file.as_fd(), msize);
+        let iounit = self.iounit(file.as_fd(), &stat, msize);
         let path = fid.path().join(name);
+        let file = Arc::new(file);
+        let handle = (self.behaviour.reach == Reach::Handle).then(|| file.clone());
         *fid.path.write().expect("no holder of this lock panics") = path;
-        *fid.handle.write().expect("no holder of this lock panics") = handle.map(Into::into);
-        fid.set_state(State::File(file.into()));
+        *fid.handle.write().expect("no holder of this lock panics") = handle;
+        fid.set_state(State::File(file));
         Ok(FCall::RlCreate {
             qid: self.qid(&stat),
             iounit,
@@ -125,7 +125,7 @@ impl Export {
         let qid = self.make(fid, name, |dir| {
             symlinkat(target, dir, name)?;
             let link = Target::Entry {
-                dir: dir.try_clone().map_err(|_| Errno::MFILE)?,
+                dir: dir.clone(),
                 name: name.to_vec(),
             };
             // Not to be allowed to give a file away is the rule for an ordinary user, and no failure.
@@ -152,7 +152,7 @@ impl Export {
         &self,
         fid: &Fid,
         name: &[u8],
-        make: impl FnOnce(&OwnedFd) -> Result<()>,
+        make: impl FnOnce(&Arc<OwnedFd>) -> Result<()>,
     ) -> Result<QId> {
         self.writable()?;
         legal_name(name)?;
@@ -161,7 +161,7 @@ impl Export {
         let dir = self.directory(fid)?;
         make(&dir)?;
         let made = Target::Entry {
-            dir: dir.try_clone().map_err(|_| Errno::MFILE)?,
+            dir: dir.clone(),
             name: name.to_vec(),
         };
         Ok(self.qid(&made.stat()?))
@@ -170,18 +170,32 @@ impl Export {
     /// Owner, where that is permitted, and mode of a new object.
     fn credentials(
         &self,
-        dir: &OwnedFd,
+        dir: &Arc<OwnedFd>,
         name: &[u8],
         user: u32,
         group: u32,
         mode: u32,
     ) -> Result<()> {
         let made = Target::Entry {
-            dir: dir.try_clone().map_err(|_| Errno::MFILE)?,
+            dir: dir.clone(),
             name: name.to_vec(),
         };
         // Not to be allowed to give a file away is the rule for an ordinary user, and no failure.
         let _ = made.chown(user, group);
         made.chmod(mode & MODE_BITS, self.behaviour.special_mode)
     }
+}
+
+/// Owner, where that is permitted, and mode of a file that was created, unless it has them already.
+fn own(file: &OwnedFd, stat: &Stat, user: u32, group: u32, mode: u32) -> Result<()> {
+    let owned = (stat.st_uid, stat.st_gid) == (user, group);
+    if !owned {
+        // Not to be allowed to give a file away is the rule for an ordinary user, and no failure.
+        let _ = fchown(file, uid(user), gid(group));
+    }
+    // A change of owner takes mode bits away.
+    if !owned || stat.st_mode & MODE_BITS != mode {
+        fchmod(file, Mode::from_raw_mode(mode))?;
+    }
+    Ok(())
 }

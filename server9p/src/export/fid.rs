@@ -1,13 +1,16 @@
 //! What a client's fid stands for.
 
 use std::{
-    os::fd::OwnedFd,
+    os::fd::{AsFd, OwnedFd},
     sync::{Arc, Mutex, RwLock},
 };
 
-use rustix::io::Errno;
+use rustix::{
+    fs::{Mode, OFlags, open},
+    io::Errno,
+};
 
-use super::{Result, dir::OpenDir, path::RelPath};
+use super::{Result, dir::OpenDir, path::RelPath, target::proc_path};
 
 /// A fid of a session: a place in the export, and what was opened there.
 #[derive(Debug)]
@@ -16,7 +19,8 @@ pub struct Fid {
     pub(super) user: u32,
     /// The path; renames through the export change it, Tlcreate moves it to the new file.
     pub(super) path: RwLock<RelPath>,
-    /// The object's descriptor, under profiles that reach by descriptor.
+    /// The object's descriptor, under profiles that reach by descriptor. One by which a file was created is open for
+    /// I/O, all others are O_PATH.
     pub(super) handle: RwLock<Option<Arc<OwnedFd>>>,
     /// What is open.
     pub(super) state: Mutex<State>,
@@ -48,11 +52,11 @@ pub(super) struct XattrWrite {
 }
 
 impl Fid {
-    pub(super) fn new(user: u32, path: RelPath, handle: Option<OwnedFd>) -> Fid {
+    pub(super) fn new(user: u32, path: RelPath, handle: Option<Arc<OwnedFd>>) -> Fid {
         Fid {
             user,
             path: RwLock::new(path),
-            handle: RwLock::new(handle.map(Arc::new)),
+            handle: RwLock::new(handle),
             state: Mutex::new(State::Idle),
         }
     }
@@ -82,6 +86,19 @@ impl Fid {
             .read()
             .expect("no holder of this lock panics")
             .clone()
+    }
+
+    /// The handle, for another fid to have as well: not one that is open for I/O, which ends with this fid's Tclunk.
+    pub(super) fn handle_to_share(&self) -> Result<Option<Arc<OwnedFd>>> {
+        let handle = self.handle();
+        match (handle, self.file()) {
+            (Some(handle), Some(file)) if Arc::ptr_eq(&handle, &file) => {
+                let path = proc_path(file.as_fd());
+                let shared = open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+                Ok(Some(Arc::new(shared)))
+            }
+            (handle, _) => Ok(handle),
+        }
     }
 
     pub(super) fn state(&self) -> State {

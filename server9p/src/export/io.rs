@@ -7,7 +7,7 @@ use std::{
 
 use rs9p::{FCall, MsgType};
 use rustix::{
-    fs::{FileType, OFlags, fdatasync, fstatfs, fsync},
+    fs::{FileType, OFlags, Stat, fdatasync, fstatfs, fsync},
     io::{Errno, pwrite},
 };
 
@@ -65,14 +65,18 @@ impl Export {
             return Err(Errno::ROFS);
         }
         let file = target.open(flags)?;
-        let iounit = self.iounit(file.as_fd(), msize);
+        let iounit = self.iounit(file.as_fd(), &stat, msize);
         fid.set_state(State::File(file.into()));
         Ok(FCall::RlOpen { qid, iounit })
     }
 
     /// The size of the I/O messages that suits a file, bytes.
-    pub(super) fn iounit(&self, file: BorrowedFd<'_>, msize: u32) -> u32 {
-        round_to_blocks(msize, fstatfs(file).map_or(0, |stat| stat.f_bsize as u64))
+    pub(super) fn iounit(&self, file: BorrowedFd<'_>, stat: &Stat, msize: u32) -> u32 {
+        let block = match self.root_block {
+            Some(block) if stat.st_dev == self.root_stat.st_dev => block,
+            _ => fstatfs(file).map_or(0, |stat| stat.f_bsize as u64),
+        };
+        round_to_blocks(msize, block)
     }
 
     /// Tread: at most `count` bytes at `offset`, less only at the end of the file.

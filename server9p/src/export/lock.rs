@@ -261,9 +261,12 @@ impl Table {
 
     /// A fid of a file is at its end: owners that locked through it alone lose their locks.
     pub fn clunked(&self, fid: &Fid, file: BorrowedFd<'_>) {
+        let mut held = self.held.lock().expect("no holder of this lock panics");
+        if held.is_empty() {
+            return;
+        }
         let Ok(identity) = identity(file) else { return };
         let fid = std::ptr::from_ref(fid) as usize;
-        let mut held = self.held.lock().expect("no holder of this lock panics");
         let Some(owners) = held.get_mut(&identity) else {
             return;
         };

@@ -9,6 +9,7 @@ mod behaviour;
 mod create;
 mod dir;
 mod fid;
+mod held;
 mod io;
 mod lock;
 mod names;
@@ -26,12 +27,13 @@ use std::{
 
 use rs9p::{QId, QIdType};
 use rustix::{
-    fs::{AtFlags, FileType, Mode, OFlags, Stat, open, statat},
+    fs::{AtFlags, FileType, Mode, OFlags, Stat, fstatfs, open, statat},
     io::Errno,
 };
 
 pub use behaviour::{Behaviour, CreateOver, EmptyXattr, Locks, Qids, Reach, SpecialMode, Xattrs};
 pub use fid::Fid;
+pub use held::Held;
 pub use lock::LockAnswer;
 pub use path::RelPath;
 
@@ -61,6 +63,8 @@ pub enum ExportError {
 pub struct Export {
     root: OwnedFd,
     root_stat: Stat,
+    /// Block size of the root's file system, bytes.
+    root_block: Option<u64>,
     behaviour: Behaviour,
     read_only: bool,
     /// See [`Export::blocks_for`].
@@ -92,9 +96,11 @@ impl Export {
         let root = open(path, flags, Mode::empty()).map_err(failed)?;
         // Entering needs search permission, which O_PATH does not ask for.
         let root_stat = statat(&root, c".", AtFlags::empty()).map_err(failed)?;
+        let root_block = fstatfs(&root).ok().map(|stat| stat.f_bsize as u64);
         Ok(Export {
             root,
             root_stat,
+            root_block,
             behaviour: Behaviour::of(profile),
             read_only,
             blocks_for: 0,
@@ -148,9 +154,8 @@ impl Export {
 
     /// The object at a path.
     fn entry(&self, path: &RelPath) -> Result<Target> {
-        let dir = resolve::open_dir(self.root.as_fd(), &path.parent(), OFlags::RDONLY)?;
         Ok(Target::Entry {
-            dir,
+            dir: self.directory_at(&path.parent())?,
             name: path.name().to_vec(),
         })
     }
@@ -159,18 +164,35 @@ impl Export {
     fn directory(&self, fid: &Fid) -> Result<Arc<OwnedFd>> {
         match fid.handle() {
             Some(handle) => Ok(handle),
-            None => resolve::open_dir(self.root.as_fd(), &fid.path(), OFlags::RDONLY).map(Arc::new),
+            None => self.directory_at(&fid.path()),
         }
     }
 
-    /// An O_PATH descriptor of `name` in `dir`, where this profile's fids hold one.
-    fn handle_of(&self, dir: &OwnedFd, name: &[u8]) -> Result<Option<OwnedFd>> {
-        match self.behaviour.reach {
-            Reach::Path => Ok(None),
-            Reach::Handle => {
-                resolve::open_entry(dir.as_fd(), name, OFlags::PATH, Mode::empty()).map(Some)
-            }
+    /// The directory at a path, open for reading: QEMU opens it so, and search permission alone is not enough.
+    fn directory_at(&self, path: &RelPath) -> Result<Arc<OwnedFd>> {
+        if let Some(dir) = self.held(path) {
+            return Ok(dir);
         }
+        let dir = resolve::open_dir(self.root.as_fd(), path, OFlags::RDONLY).map(Arc::new)?;
+        self.keep(path, &dir);
+        Ok(dir)
+    }
+
+    /// Whether the object of `fid`, or the entry `name` of its directory, goes, or loses its contents, in no time: a
+    /// large file's blocks take the host's file system a while to free. What is not there is not removed either.
+    pub(crate) fn is_small(&self, fid: &Fid, name: Option<&[u8]>) -> bool {
+        /// Units of 512 bytes: 4 MiB.
+        const SMALL: u64 = 8192;
+        let _names = self.names.read().expect("no holder of this lock panics");
+        let stat = match name {
+            None => self.target(fid).and_then(|target| target.stat()),
+            Some(name) => self
+                .directory(fid)
+                .and_then(|dir| statat(&*dir, name, AtFlags::SYMLINK_NOFOLLOW)),
+        };
+        stat.map_or(true, |stat| {
+            stat.st_blocks as u64 <= SMALL || !FileType::from_raw_mode(stat.st_mode).is_file()
+        })
     }
 
     /// The qid of an object.

@@ -9,7 +9,7 @@ use rustix::{
 };
 use std::os::fd::{AsFd, OwnedFd};
 
-use super::{Export, Fid, RelPath, Result, legal_name, no_dots, resolve};
+use super::{Export, Fid, RelPath, Result, held, legal_name, no_dots, resolve};
 
 /// Tunlinkat's only flag, P9_DOTL_AT_REMOVEDIR: remove a directory.
 const REMOVE_DIR: u32 = 0x200;
@@ -66,6 +66,7 @@ impl Export {
     /// Renames, and corrects the path of every fid that is at the object or below it.
     fn move_entry(&self, from: &OwnedFd, old: &RelPath, to: &OwnedFd, new: &RelPath) -> Result<()> {
         renameat(from, old.name(), to, new.name())?;
+        held::changed();
         let fids: Vec<Arc<Fid>> = {
             let known = self.fids.lock().expect("no holder of this lock panics");
             known.iter().filter_map(|fid| fid.upgrade()).collect()
@@ -98,6 +99,9 @@ impl Export {
         };
         let _names = self.names.read().expect("no holder of this lock panics");
         unlinkat(&*self.directory(fid)?, name, flags)?;
+        if flags == AtFlags::REMOVEDIR {
+            held::changed();
+        }
         Ok(FCall::RUnlinkAt)
     }
 
@@ -124,6 +128,7 @@ impl Export {
                 AtFlags::empty()
             },
         )?;
+        held::changed();
         Ok(FCall::RRemove)
     }
 

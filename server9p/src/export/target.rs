@@ -24,7 +24,7 @@ pub(super) enum Target {
     /// An entry of a directory.
     Entry {
         /// The directory, open.
-        dir: OwnedFd,
+        dir: Arc<OwnedFd>,
         /// The entry's name.
         name: Vec<u8>,
     },

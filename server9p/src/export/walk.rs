@@ -25,9 +25,8 @@ pub struct Walked {
 /// Where a walk stands.
 struct Step {
     path: RelPath,
-    stat: Stat,
-    /// The directory, open as this profile needs it to look up entries; absent where it is none.
-    dir: Option<OwnedFd>,
+    /// The directory, open as this profile needs it to look up entries; absent where it is known to be none.
+    dir: Option<Arc<OwnedFd>>,
 }
 
 impl Export {
@@ -42,7 +41,7 @@ impl Export {
         let path = names.fold(RelPath::root(), |path, name| path.join(name));
         let dir = resolve::open_dir(self.root.as_fd(), &path, OFlags::PATH)?;
         let stat = statat(&dir, c"", AtFlags::EMPTY_PATH)?;
-        let handle = (self.behaviour.reach == Reach::Handle).then_some(dir);
+        let handle = (self.behaviour.reach == Reach::Handle).then(|| Arc::new(dir));
         Ok((self.qid(&stat), self.register(Fid::new(user, path, handle))))
     }
 
@@ -63,18 +62,17 @@ impl Export {
         for (index, name) in names.iter().enumerate() {
             let last = index + 1 == names.len();
             match self.step(&at, name, last) {
-                Ok(next) => at = next,
+                Ok((next, stat)) => {
+                    at = next;
+                    qids.push(self.qid(&stat));
+                }
                 Err(errno) if qids.is_empty() => return Err(errno),
                 Err(_) => return Ok(Walked { qids, fid: None }),
             }
-            qids.push(self.qid(&at.stat));
         }
         let handle = match self.behaviour.reach {
             Reach::Path => None,
-            Reach::Handle if names.is_empty() => match fid.handle() {
-                Some(handle) => Some(handle.try_clone().map_err(|_| Errno::MFILE)?),
-                None => None,
-            },
+            Reach::Handle if names.is_empty() => fid.handle_to_share()?,
             Reach::Handle => at.dir,
         };
         let fid = self.register(Fid::new(fid.user, at.path, handle));
@@ -87,46 +85,51 @@ impl Export {
     /// The place of a fid; QEMU looks it up even for a walk of no names, so that a removed file has no clones.
     fn start(&self, fid: &Fid, enter: bool) -> Result<Step> {
         let path = fid.path();
-        let target = self.target(fid)?;
-        let stat = target.stat()?;
+        if let Some(handle) = fid.handle() {
+            // The next look-up says whether this is a directory.
+            return Ok(Step {
+                path,
+                dir: Some(handle),
+            });
+        }
+        let stat = self.entry(&path)?.stat()?;
         let is_dir = FileType::from_raw_mode(stat.st_mode).is_dir();
-        let dir = match (enter && is_dir, fid.handle()) {
-            (false, _) => None,
-            (true, Some(handle)) => Some(handle.try_clone().map_err(|_| Errno::MFILE)?),
-            (true, None) => Some(resolve::open_dir(self.root.as_fd(), &path, OFlags::RDONLY)?),
-        };
-        Ok(Step { path, stat, dir })
+        let dir = (enter && is_dir).then(|| self.directory_at(&path));
+        Ok(Step {
+            path,
+            dir: dir.transpose()?,
+        })
     }
 
-    fn step(&self, at: &Step, name: &[u8], last: bool) -> Result<Step> {
+    fn step(&self, at: &Step, name: &[u8], last: bool) -> Result<(Step, Stat)> {
         let path = at.path.join(name);
         if name == b"." || name == b".." {
             // A parent is looked up from the root: a directory that was moved has another one by now.
             let dir = resolve::open_dir(self.root.as_fd(), &path, self.look_up())?;
             let stat = statat(&dir, c"", AtFlags::EMPTY_PATH)?;
-            return Ok(Step {
-                path,
-                stat,
-                dir: Some(dir),
-            });
+            let dir = Some(Arc::new(dir));
+            return Ok((Step { path, dir }, stat));
         }
         let parent = at.dir.as_ref().ok_or(Errno::NOTDIR)?;
         if self.behaviour.reach == Reach::Handle {
             let fd = resolve::open_entry(parent.as_fd(), name, OFlags::PATH, Mode::empty())?;
             let stat = statat(&fd, c"", AtFlags::EMPTY_PATH)?;
-            return Ok(Step {
-                path,
-                stat,
-                dir: Some(fd),
-            });
+            let dir = Some(Arc::new(fd));
+            return Ok((Step { path, dir }, stat));
         }
         let stat = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
         let enter = !last && FileType::from_raw_mode(stat.st_mode).is_dir();
-        let flags = self.look_up() | OFlags::DIRECTORY;
-        let dir = enter
-            .then(|| resolve::open_entry(parent.as_fd(), name, flags, Mode::empty()))
-            .transpose()?;
-        Ok(Step { path, stat, dir })
+        let dir = match self.held(&path).filter(|_| enter) {
+            None if enter => {
+                let flags = self.look_up() | OFlags::DIRECTORY;
+                let dir = resolve::open_entry(parent.as_fd(), name, flags, Mode::empty())?;
+                let dir = Arc::new(dir);
+                self.keep(&path, &dir);
+                Some(dir)
+            }
+            held => held,
+        };
+        Ok((Step { path, dir }, stat))
     }
 
     fn look_up(&self) -> OFlags {

@@ -55,11 +55,7 @@ impl Export {
             get(&target, name)?
         };
         let size = value.len() as u64;
-        let handle = fid
-            .handle()
-            .map(|handle| handle.try_clone())
-            .transpose()
-            .map_err(|_| Errno::MFILE)?;
+        let handle = fid.handle_to_share()?;
         let walked = self.register(Fid::new(fid.user, fid.path(), handle));
         walked.set_state(State::XattrRead(Arc::new(value)));
         Ok((size, walked))

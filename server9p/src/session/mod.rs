@@ -1,15 +1,17 @@
 //! One connection: frames in, replies out, and the fids and requests in between.
 //!
 //! A thread of the connection's own reads frames. What cannot take long it does itself, at once, and the replies of
-//! what came in together leave together, so that a request that is alone costs no switch of threads. What may take long (large reads and writes, syncs, truncation, removal, renaming) goes to
-//! tokio's blocking threads, so that it stalls nothing else; a lock that is held by another is waited for in a
-//! task of its own. Tflush is answered only when the fate of the request it names is settled.
+//! what came in together leave together, so that a request that is alone costs no switch of threads. What may take
+//! long (large reads and writes, syncs, whatever frees a large file's blocks) goes to tokio's blocking threads, so
+//! that it stalls nothing else; a lock that is held by another is waited for in a task of its own. Tflush is answered
+//! only when the fate of the request it names is settled.
 
 mod dispatch;
 mod fids;
 mod limits;
 mod pending;
 mod reader;
+mod spin;
 mod trace;
 mod writer;
 
@@ -144,8 +146,10 @@ async fn on_own_thread(session: Arc<Session>, stream: Arc<AsyncFd<OwnedFd>>) -> 
 
 impl Session {
     async fn read_frames(self: &Arc<Self>, mut reader: Reader) -> io::Result<()> {
+        let directories = self.shared.export.hold();
         loop {
             if !reader.has_frame() || !self.writer.has_room() {
+                directories.release();
                 self.writer.uncork();
                 self.writer.room().await;
             }
@@ -164,7 +168,7 @@ impl Session {
                     let decoded = wire::decode_request(frame);
                     match decoded {
                         Err(error) => self.undecodable(frame, &error),
-                        Ok(request) if request.is_brief() => self.perform(request, frame),
+                        Ok(request) if self.is_brief(&request) => self.perform(request, frame),
                         Ok(mut request) => {
                             let body = request.payload.take().map(|place| frame[place].to_vec());
                             request.payload = body.as_ref().map(|body| 0..body.len());
@@ -376,26 +380,36 @@ impl Session {
             trace.message(self.id, request, path, reply, begun);
         }
     }
-}
 
-impl Request {
     /// Whether a request is done in the time of a few system calls that wait for nothing but memory, as a rule.
-    fn is_brief(&self) -> bool {
-        /// The most bytes that are read or written on the reader's own task.
+    fn is_brief(&self, request: &Request) -> bool {
+        /// The most bytes that are read or written on the reader's own thread.
         const SMALL: usize = 64 << 10;
-        match &self.call {
+        const TRUNCATE: u32 = 0o1000;
+        let small = |fid: u32, name: Option<&String>| {
+            let name = name.map(|name| wire::to_wire(name));
+            // Who names an unknown fid is told so at once.
+            let fid = self.fids.get(fid);
+            fid.is_none_or(|fid| self.shared.export.is_small(&fid, name.as_deref()))
+        };
+        match &request.call {
             FCall::TVersion { .. }
             | FCall::TFlush { .. }
             | FCall::TLock { .. }
             | FCall::TFSync { .. } => false,
-            FCall::TUnlinkAt { .. }
-            | FCall::TRemove { .. }
-            | FCall::TRename { .. }
-            | FCall::TRenameAt { .. } => false,
-            FCall::TSetAttr { valid, .. } => !valid.contains(rs9p::SetAttrMask::SIZE),
-            FCall::TlOpen { flags, .. } => flags & 0o1000 == 0,
+            FCall::TUnlinkAt { dirfd, name, .. } => small(*dirfd, Some(name)),
+            FCall::TRemove { fid } => small(*fid, None),
+            // What had the new name is removed.
+            FCall::TRename { dfid, name, .. } => small(*dfid, Some(name)),
+            FCall::TRenameAt {
+                newdirfid, newname, ..
+            } => small(*newdirfid, Some(newname)),
+            FCall::TSetAttr { fid, valid, .. } => {
+                !valid.contains(rs9p::SetAttrMask::SIZE) || small(*fid, None)
+            }
+            FCall::TlOpen { fid, flags } => flags & TRUNCATE == 0 || small(*fid, None),
             FCall::TRead { count, .. } | FCall::TReadDir { count, .. } => *count as usize <= SMALL,
-            FCall::TWrite { .. } => self
+            FCall::TWrite { .. } => request
                 .payload
                 .as_ref()
                 .is_none_or(|place| place.len() <= SMALL),

@@ -2,10 +2,10 @@
 
 use std::{io, os::fd::OwnedFd, sync::Arc};
 
-use rustix::io::Errno;
+use rustix::{io::Errno, net::recv};
 use tokio::{io::unix::AsyncFd, sync::OwnedSemaphorePermit};
 
-use super::limits::Budget;
+use super::{limits::Budget, spin::Spin};
 use crate::wire::{HEADER, buffers};
 
 /// Bytes read from the stream at once; larger frames get room of their own.
@@ -19,6 +19,7 @@ pub(super) struct Reader {
     buffer: Vec<u8>,
     start: usize,
     end: usize,
+    spin: Spin,
 }
 
 /// What came over the stream.
@@ -41,6 +42,7 @@ impl Reader {
             buffer: vec![0; BUFFER],
             start: 0,
             end: 0,
+            spin: Spin::default(),
         }
     }
 
@@ -143,8 +145,13 @@ impl Reader {
             self.buffer.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
         }
+        let stream = self.stream.get_ref();
+        let room = &mut self.buffer[self.end..];
         loop {
-            match rustix::io::read(self.stream.get_ref(), &mut self.buffer[self.end..]) {
+            let received = self
+                .spin
+                .receive(|flags| recv(stream, &mut *room, flags).map(|(count, _)| count));
+            match received {
                 Ok(count) => {
                     self.end += count;
                     return Ok(count > 0);
