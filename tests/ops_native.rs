@@ -1,12 +1,14 @@
 //! Every operation case holds in a plain local directory, on a disk and on a tmpfs: what fails natively
 //! can say nothing of a volume.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, os::fd::OwnedFd, path::Path, process::Command};
 
+use probes::{ops::host, runner::hand::Hand};
 use results::{Observation, Outcome};
 
 /// Runs every case as the runner would, in fresh directories below `parent`.
 fn all_cases_hold_in(parent: &Path) {
+    server9p::stack::process::use_program(env!("CARGO_BIN_EXE_probe9p"));
     // What an image would hold is beside the cases' directories, as the runner has it.
     let place = tempfile::tempdir_in(parent).expect("a fresh directory");
     server9p::stack::root::put_image_content(place.path()).expect("room for a file");
@@ -14,12 +16,15 @@ fn all_cases_hold_in(parent: &Path) {
     let mut ran = 0;
     for case in probes::ops::planned() {
         let dir = tempfile::tempdir_in(place.path()).expect("a fresh directory");
+        // Natively the host's hand is in the same directory.
+        let hand = Hand::start(dir.path(), None).expect("a process of the host");
+        let line = hand.line.try_clone().expect("a descriptor");
         let output = Command::new(env!("CARGO_BIN_EXE_probe9p"))
             .args(&case.child_args)
             .args(["--side", "native", "--dir"])
             .arg(dir.path())
-            // Natively the host's view of the directory is the directory.
-            .env(probes::ops::needs::HOST_DIR, dir.path())
+            .env(host::HAND, host::HERE)
+            .stdin(OwnedFd::from(line))
             .output()
             .expect("the case's child starts");
         let last = output

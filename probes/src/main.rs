@@ -11,9 +11,10 @@ fn main() -> ExitCode {
     helper.unwrap_or_else(cli::main)
 }
 
-/// Runs the child of ours that `args` name: of a case, a benchmark, `exec`, `explain` or `fuzz`.
+/// Runs the child of ours that `args` name: of a case, a benchmark, `exec`, `explain` or `fuzz`, or a case's hand on the host.
 fn child(args: &[OsString]) -> Option<ExitCode> {
     probes::ops::dispatch(args)
+        .or_else(|| probes::ops::host::dispatch(args))
         .or_else(|| probes::tools::dispatch(args))
         .or_else(|| probes::bench::dispatch(args))
         .or_else(|| probes::exec::dispatch(args))

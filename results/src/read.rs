@@ -295,6 +295,11 @@ fn other_verdict(case: &CaseResult) -> Option<String> {
     if case.verdict == Verdict::Unstable {
         return None;
     }
+    // Until 2026-11 what failed natively was invalid, whether or not it was run on the volume.
+    let invalid = case.verdict == Verdict::Invalid && case.volume.outcome == Outcome::NotRun;
+    if invalid && !matches!(case.native.outcome, Outcome::Ok | Outcome::NotRun) {
+        return None;
+    }
     let (judged, _) = judge(
         std::slice::from_ref(&case.native),
         std::slice::from_ref(&case.volume),

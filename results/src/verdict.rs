@@ -135,14 +135,18 @@ pub fn judge(native: &[Observation], volume: &[Observation]) -> (Verdict, String
         }
         Side::Agrees(seen) => seen,
     };
+    let volume = Side::of(volume);
+    if let Side::NotRun(why) = volume {
+        return (Verdict::Skipped, or(why, "it was not run on the volume"));
+    }
     if native.outcome != Outcome::Ok {
         return (
             Verdict::Invalid,
             format!("fails natively too: {}", describe(native)),
         );
     }
-    let volume = match Side::of(volume) {
-        Side::NotRun(why) => return (Verdict::Skipped, or(why, "it was not run on the volume")),
+    let volume = match volume {
+        Side::NotRun(_) => unreachable!("it was returned above"),
         Side::Disagrees(how) => {
             return (
                 Verdict::Unstable,

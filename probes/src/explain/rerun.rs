@@ -24,7 +24,10 @@ use server9p::stack::{CommandSpec, SELF, StackError};
 
 use super::messages::Message;
 use crate::{
-    ops::needs::{HOST_DIR, SMALL_MADE},
+    ops::{
+        self,
+        needs::{Need, SMALL_MADE},
+    },
     runner::side::{Side, VOLUME},
     strace::{
         self, Calls,
@@ -91,9 +94,10 @@ pub fn run(
     // As natively on both sides: a failing tool case on the volume would start a strace of its own.
     let argv = argv.chain(["--side".into(), "native".into()]);
     let mut command = CommandSpec::new(argv, there.clone()).limit(limit + Duration::from_secs(20));
-    if matches!(side.world.mounted().client.as_str(), "fuse" | "kernel") {
-        command = command.env(HOST_DIR, here.join(CASE));
-    }
+    let needs = ops::find(id).map_or(&[][..], |case| case.needs);
+    let hand = needs
+        .contains(&Need::HostView)
+        .then(|| side.hand(&here.join(CASE), &mut command));
     if side.name == VOLUME {
         command = command.env(SMALL_MADE, "a case that is explained is given none");
     }
@@ -101,6 +105,7 @@ pub fn run(
         command = command.env("TMPDIR", dir);
     }
     let finished = side.world.run(&command)?;
+    drop(hand);
     let told: Told = serde_json::from_slice(finished.stdout.trim_ascii()).map_err(|_| {
         StackError::Unavailable(format!(
             "{id} could not be run again on the {} side ({:?}); it said: {}",

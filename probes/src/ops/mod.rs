@@ -8,6 +8,7 @@
 pub mod case;
 pub mod child;
 pub mod files;
+pub mod host;
 pub mod map;
 pub mod needs;
 pub mod process;

@@ -3,16 +3,13 @@
 //! A need is detected inside the child that runs the case, because a volume's world (a user namespace, a
 //! guest) can lack what the host has.
 
-use std::{fs, path::Path};
+use std::fs;
 
 use rustix::process::{Gid, Uid, geteuid};
 use serde::Serialize;
 
-use super::process;
+use super::{host, process};
 
-/// The variable of the child's environment that names the case's directory as the host sees it, where the
-/// child's world reaches that.
-pub const HOST_DIR: &str = "PROBE9P_HOST_DIR";
 /// The variable of the volume's child that says whether its world has the VM runtime's conditions: [`RUNTIME`], or what
 /// to do, or why not.
 pub const CONDITIONS: &str = "PROBE9P_CONDITIONS";
@@ -86,13 +83,11 @@ impl Need {
                     .into(),
             ),
             Need::IoUring => io_uring_refusal(),
-            Need::HostView => std::env::var_os(HOST_DIR)
-                .is_none_or(|dir| !Path::new(&dir).is_dir())
-                .then(|| {
-                    "needs the host's view of the volume, which neither a guest nor a volume that was \
-                     mounted already has: run it with --client fuse"
-                        .into()
-                }),
+            Need::HostView => match std::env::var(host::HAND) {
+                Ok(said) if said == host::HERE => None,
+                Ok(why) => Some(format!("needs the host's view of the volume: {why}")),
+                Err(_) => Some("needs the host's view of the volume: run it with `probe9p run`".into()),
+            },
             Need::Runtime => std::env::var(CONDITIONS)
                 .ok()
                 .filter(|said| said != RUNTIME)

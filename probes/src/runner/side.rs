@@ -17,11 +17,11 @@ use nix::sys::signal::Signal;
 use results::{Observation, Outcome};
 use server9p::stack::{CommandSpec, Conditions, Ended, Finished, SELF, StackError, World};
 
-use super::small::Small;
+use super::{hand::Hand, small::Small};
 use crate::{
     ops::{
-        self,
-        needs::{self, AGAIN, CONDITIONS, HOST_DIR, Need, SMALL_MADE},
+        self, host,
+        needs::{self, AGAIN, CONDITIONS, Need, SMALL_MADE},
     },
     tools::find,
 };
@@ -115,13 +115,6 @@ impl Side {
         if self.name == VOLUME {
             command = command.env(CONDITIONS, conditions(&self.world.mounted().conditions));
         }
-        // A world on this host's own kernel reaches the directory behind the volume's client as well; natively the
-        // two are one.
-        let client = self.world.mounted().client;
-        let on_host = self.name != VOLUME || matches!(client.as_str(), "fuse" | "kernel");
-        if self.shared && on_host {
-            command = command.env(HOST_DIR, &here);
-        }
         if let Some(dir) = find::installed() {
             command = command.env(find::TOOLS_DIR, dir);
         }
@@ -133,21 +126,14 @@ impl Side {
             command = command.env("TMPDIR", dir);
         }
         let needs = ops::find(id).map_or(&[][..], |case| case.needs);
+        let hand = needs
+            .contains(&Need::HostView)
+            .then(|| self.hand(&here, &mut command));
         let mut small = None;
         if self.name == VOLUME && needs.contains(&Need::SmallFilesystems) {
-            let mounted = self.world.mounted();
-            let made = match mounted.client.as_str() {
-                _ if !self.shared => {
-                    Err("no server provides this volume; take another --server".into())
-                }
-                "path" => Err("somebody else serves this volume; run without --path".into()),
-                // Its process has a mount namespace of its own, made before this case.
-                _ if mounted.server == "qemu" => Err(
-                    "QEMU's own server sees no mount that is made now; take another --server"
-                        .into(),
-                ),
-                _ => Small::mount(&here, self.owner),
-            };
+            let made = self
+                .provider()
+                .and_then(|server| Small::mount(&here, self.owner, server));
             command = command.env(
                 SMALL_MADE,
                 made.as_ref()
@@ -159,7 +145,7 @@ impl Side {
             true => self.run_twice(command),
             false => self.world.run(&command),
         };
-        drop(small);
+        drop((small, hand));
         if let Some(dir) = &temporary {
             let _ = fs::remove_dir_all(dir);
         }
@@ -175,6 +161,33 @@ impl Side {
             let _ = fs::remove_dir_all(&here);
         }
         Ok(observation(&finished?, limit))
+    }
+
+    /// The process that serves the volume's directory, or why there is none of ours.
+    fn provider(&self) -> Result<u32, String> {
+        let server = self.world.server_process();
+        server.ok_or_else(|| match self.shared {
+            true => "somebody else serves this volume; run without --path".into(),
+            false => "no server provides this volume; take another --server".into(),
+        })
+    }
+
+    /// Gives a command a hand on the host in its directory, as the provider has it; natively that is one's own.
+    pub(crate) fn hand(&self, dir: &Path, command: &mut CommandSpec) -> Option<Hand> {
+        let user = match self.name {
+            VOLUME => self.provider().map(|_| self.owner),
+            _ => Ok(None),
+        };
+        let hand = user.and_then(|user| {
+            Hand::start(dir, user).map_err(|error| format!("no process can be started ({error})"))
+        });
+        let said = hand
+            .as_ref()
+            .map_or_else(Clone::clone, |_| host::HERE.into());
+        command.env.push((host::HAND.into(), said.into()));
+        let hand = hand.ok()?;
+        command.line = Some(Arc::clone(&hand.line));
+        Some(hand)
     }
 
     /// Runs a case twice in its directory, and mounts the volume anew between: nothing else may run there. What the

@@ -39,6 +39,11 @@ pub struct Live {
 }
 
 impl Live {
+    /// The process in whose mount namespace the volume's directory is served.
+    pub fn server_process(&self) -> u32 {
+        lock(self.server.as_ref().unwrap_or(&self.keeper)).pid()
+    }
+
     /// Watches over an agent, or the guest that it runs in, and its server. With `guest` the commands of a
     /// dead keeper count as crashed: a kernel died under them.
     pub fn new(link: Link, keeper: Helper, served: Option<Served>, guest: bool) -> Live {

@@ -32,8 +32,10 @@ use std::{
     collections::BTreeMap,
     ffi::OsString,
     fmt,
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     str::FromStr,
+    sync::Arc,
     time::Duration,
 };
 
@@ -239,6 +241,10 @@ pub struct CommandSpec {
     pub umask: Option<u32>,
     /// After this long the command and all its children are killed.
     pub limit: Duration,
+    /// Its standard input, and the way to answer there: what the command writes to descriptor 0 comes out of this
+    /// stream's other end, wherever the command runs. Shut down when the command has ended. Meant for short words
+    /// in turn: an answer of more than a socket's buffer that the command does not read ends the stream.
+    pub line: Option<Arc<UnixStream>>,
 }
 
 impl CommandSpec {
@@ -256,6 +262,7 @@ impl CommandSpec {
             user: None,
             umask: None,
             limit: Duration::from_secs(60),
+            line: None,
         }
     }
 
@@ -314,6 +321,12 @@ pub trait World: Send + Sync {
     /// # Errors
     /// [`StackError::Lost`] when the volume died under the command; the next call brings it up anew.
     fn run(&self, command: &CommandSpec) -> Result<Finished, StackError>;
+
+    /// The process of this host in whose mount namespace the volume's directory is served; nothing where no process of
+    /// ours serves it.
+    fn server_process(&self) -> Option<u32> {
+        None
+    }
 
     /// A plain directory of the same host file system as the export, that commands of this world reach too:
     /// where the same things run natively, by the same users.

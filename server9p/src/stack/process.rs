@@ -47,6 +47,16 @@ pub fn program() -> io::Result<PathBuf> {
     }
 }
 
+/// The command that starts this program again, whatever its path is for the user who is to run it.
+pub fn again() -> Command {
+    let program = PROGRAM
+        .get()
+        .map_or(Path::new("/proc/self/exe"), PathBuf::as_path);
+    let mut command = Command::new(program);
+    command.arg0("probe9p");
+    command
+}
+
 /// A helper process of ours.
 #[derive(Debug)]
 pub struct Helper {
@@ -68,11 +78,8 @@ impl Helper {
         config: &impl Serialize,
         keep: &[BorrowedFd],
     ) -> io::Result<Helper> {
-        let program = PROGRAM
-            .get()
-            .map_or(Path::new("/proc/self/exe"), PathBuf::as_path);
-        let mut command = Command::new(program);
-        command.arg0("probe9p").arg(name).arg(json(config));
+        let mut command = again();
+        command.arg(name).arg(json(config));
         Helper::spawn(what, command, keep)
     }
 

@@ -353,6 +353,11 @@ impl World for VolumeWorld {
         self.live()?.link.run(command)
     }
 
+    fn server_process(&self) -> Option<u32> {
+        let live = self.shared().then(|| self.revived.current()).flatten();
+        live.map(|live| live.server_process())
+    }
+
     fn native(&self) -> Option<&Path> {
         self.client.on_host().then_some(self.place.native.as_path())
     }

@@ -66,11 +66,10 @@ fn become_command(
         .write(true)
         .open("/dev/null")
         .map_err(failed("open /dev/null"))?;
-    for (from, to) in [
-        (stderr.as_raw_fd(), 2),
-        (stdout.as_raw_fd(), 1),
-        (null.as_raw_fd(), 0),
-    ] {
+    // A line is the supervisor's standard input already.
+    let input = spec.line.is_none().then_some((null.as_raw_fd(), 0));
+    let outputs = [(stderr.as_raw_fd(), 2), (stdout.as_raw_fd(), 1)];
+    for (from, to) in outputs.into_iter().chain(input) {
         // SAFETY: duplicates an open descriptor onto a standard one, which nothing else here owns.
         Errno::result(unsafe { libc::dup2(from, to) }).map_err(failed("redirect"))?;
     }

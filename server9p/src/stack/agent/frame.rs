@@ -27,6 +27,8 @@ pub enum ToAgent {
     Run(Box<Run>),
     /// Kill the command of this id; it is reported like any other end.
     Kill(u64),
+    /// What follows is for the standard input of the command of this id.
+    Say(u64),
     /// Kill everything, unmount, exit.
     Stop,
 }
@@ -41,6 +43,8 @@ pub enum FromAgent {
     Failed(String),
     /// A command ended; its output follows the header.
     Ended(EndOf),
+    /// What follows came from the standard input of the command of this id, which is a line.
+    Said(u64),
     /// The volume died: a sentence. Every command is lost but the one that it died for, whose end follows.
     Lost {
         /// What happened.
@@ -63,6 +67,8 @@ pub struct Run {
     user: Option<(u32, u32)>,
     umask: Option<u32>,
     limit: Duration,
+    /// Whether its standard input is a line to the orchestrator.
+    pub line: bool,
 }
 
 impl Run {
@@ -82,10 +88,11 @@ impl Run {
             user: spec.user,
             umask: spec.umask,
             limit: spec.limit,
+            line: spec.line.is_some(),
         }
     }
 
-    /// The command, as it was before it travelled.
+    /// The command, as it was before it travelled, without its line.
     pub fn into_spec(self) -> CommandSpec {
         CommandSpec {
             argv: self.argv.into_iter().map(Text::into_os).collect(),
@@ -100,6 +107,7 @@ impl Run {
             user: self.user,
             umask: self.umask,
             limit: self.limit,
+            line: None,
         }
     }
 }

@@ -2,12 +2,13 @@
 
 use std::{
     collections::HashMap,
-    fmt, io,
+    fmt,
+    io::{self, Read, Write},
     os::unix::net::UnixStream,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
-        mpsc::{RecvTimeoutError, SyncSender, sync_channel},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     thread,
     time::Duration,
@@ -52,6 +53,8 @@ impl fmt::Debug for Shared {
 #[derive(Debug, Default)]
 struct State {
     waiting: HashMap<u64, SyncSender<Outcome>>,
+    /// The lines of commands that have one.
+    lines: HashMap<u64, Arc<UnixStream>>,
     /// Why nothing can be run any more.
     over: Option<StackError>,
 }
@@ -170,9 +173,44 @@ impl Link {
                 return Err(over.clone());
             }
             state.waiting.insert(id, sender);
+            if let Some(line) = &spec.line {
+                state.lines.insert(id, Arc::clone(line));
+            }
         }
+        thread::scope(|scope| {
+            if let Some(line) = &spec.line {
+                scope.spawn(|| self.relay(id, line));
+            }
+            let outcome = self.wait(id, spec, &receiver);
+            if let Some(line) = &spec.line {
+                // Also ends the relay.
+                let _ = line.shutdown(std::net::Shutdown::Both);
+                self.shared.state().lines.remove(&id);
+            }
+            outcome
+        })
+    }
+
+    /// Passes on what is said to a command on its line, until that is shut down.
+    fn relay(&self, id: u64, mut line: &UnixStream) {
+        let mut buffer = [0; 65536];
+        loop {
+            match line.read(&mut buffer) {
+                Ok(0) => return,
+                Ok(n) => {
+                    if self.send(&ToAgent::Say(id), &buffer[..n]).is_err() {
+                        return;
+                    }
+                }
+                Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn wait(&self, id: u64, spec: &CommandSpec, receiver: &Receiver<Outcome>) -> Outcome {
         // If the link is closed its reader finds out, and says why.
-        let _ = self.send(&ToAgent::Run(Box::new(Run::new(id, spec))));
+        let _ = self.send(&ToAgent::Run(Box::new(Run::new(id, spec))), b"");
         match receiver.recv_timeout(spec.limit.saturating_add(SLACK)) {
             Ok(outcome) => outcome,
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
@@ -204,7 +242,7 @@ impl Link {
 
     /// Tells the agent to kill everything, bring the volume down and exit.
     pub fn stop(&self) {
-        let _ = self.send(&ToAgent::Stop);
+        let _ = self.send(&ToAgent::Stop, b"");
     }
 
     /// Closes the link, as the end of this process would.
@@ -213,9 +251,9 @@ impl Link {
         let _ = writer.shutdown(std::net::Shutdown::Both);
     }
 
-    fn send(&self, frame: &ToAgent) -> io::Result<()> {
+    fn send(&self, frame: &ToAgent, body: &[u8]) -> io::Result<()> {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        frame::write(&mut *writer, frame, b"")
+        frame::write(&mut *writer, frame, body)
     }
 }
 
@@ -240,6 +278,11 @@ fn read_all(reader: &mut UnixStream, shared: &Shared) {
             Ok((FromAgent::Ended(end), body)) => {
                 let id = end.id;
                 shared.tell(id, Ok(end.unpack(body)));
+            }
+            Ok((FromAgent::Said(id), words)) => {
+                let line = shared.state().lines.get(&id).map(Arc::clone);
+                // Whoever was at its other end may be gone; the command hears of it by the silence.
+                let _ = line.map(|line| (&*line).write_all(&words));
             }
             Ok((FromAgent::Lost { why, except }, _)) => {
                 shared.lose(StackError::Lost(why), except);

@@ -10,7 +10,7 @@
 
 pub mod descendants;
 mod exec;
-mod frame;
+pub mod frame;
 pub mod link;
 pub mod process;
 mod shim;
@@ -19,6 +19,7 @@ use std::{
     collections::HashMap,
     io::{self, Read, Write},
     os::{fd::AsFd, unix::net::UnixStream},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -145,11 +146,14 @@ struct Agent<L, G> {
 struct Running {
     shim: Shim,
     pieces: Pieces,
+    /// The other end of the command's standard input, when that is a line and open.
+    line: Option<UnixStream>,
 }
 
 enum Woke {
     Link,
     Shim(u64),
+    Line(u64),
 }
 
 impl<L, G> Agent<L, G>
@@ -171,6 +175,7 @@ where
             for woke in self.wait(PollTimeout::NONE) {
                 match woke {
                     Woke::Shim(id) => self.hear_shim(id)?,
+                    Woke::Line(id) => self.hear_line(id)?,
                     Woke::Link => {
                         let mut buffer = [0; 65536];
                         match (&self.link).read(&mut buffer) {
@@ -179,13 +184,14 @@ where
                             Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
                             Err(err) => return Err(err),
                         }
-                        while let Some((frame, _)) = pieces.take()? {
+                        while let Some((frame, body)) = pieces.take()? {
                             match frame {
                                 ToAgent::Run(run) => {
-                                    let id = run.id;
-                                    self.start(id, &run.into_spec())?;
+                                    let (id, line) = (run.id, run.line);
+                                    self.start(id, run.into_spec(), line)?;
                                 }
                                 ToAgent::Kill(id) => self.kill(id),
+                                ToAgent::Say(id) => self.answer(id, &body),
                                 ToAgent::Stop => return Ok(()),
                             }
                         }
@@ -198,35 +204,41 @@ where
 
     /// Waits for the link, a supervisor, or a child's end.
     fn wait(&mut self, timeout: PollTimeout) -> Vec<Woke> {
-        let mut ids = Vec::with_capacity(self.running.len());
+        let mut wakes = vec![Woke::Link];
         let mut fds = vec![
             PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.link.as_fd(), PollFlags::POLLIN),
         ];
         for (id, running) in &self.running {
-            ids.push(*id);
+            wakes.push(Woke::Shim(*id));
             fds.push(PollFd::new(running.shim.socket.as_fd(), PollFlags::POLLIN));
+            if let Some(line) = &running.line {
+                wakes.push(Woke::Line(*id));
+                fds.push(PollFd::new(line.as_fd(), PollFlags::POLLIN));
+            }
         }
         let mut woke = Vec::new();
         if poll(&mut fds, timeout).is_ok() {
-            for (at, fd) in fds.iter().enumerate().skip(1) {
-                if fd.any() == Some(true) {
-                    woke.push(match at {
-                        1 => Woke::Link,
-                        _ => Woke::Shim(ids[at - 2]),
-                    });
-                }
-            }
+            let seen = wakes.into_iter().zip(&fds[1..]);
+            woke.extend(seen.filter_map(|(wake, fd)| (fd.any() == Some(true)).then_some(wake)));
         }
         while let Ok(Some(_)) = self.signals.read_signal() {}
         woke
     }
 
-    fn start(&mut self, id: u64, spec: &CommandSpec) -> io::Result<()> {
-        match Shim::start(id, spec) {
-            Ok(shim) => {
+    fn start(&mut self, id: u64, mut spec: CommandSpec, line: bool) -> io::Result<()> {
+        let started = line.then(UnixStream::pair).transpose().and_then(|pair| {
+            let (ours, theirs) = pair.unzip();
+            if let Some(line) = &ours {
+                line.set_nonblocking(true)?;
+            }
+            spec.line = theirs.map(Arc::new);
+            Ok((Shim::start(id, &spec)?, ours))
+        });
+        match started {
+            Ok((shim, line)) => {
                 let pieces = Pieces::default();
-                self.running.insert(id, Running { shim, pieces });
+                self.running.insert(id, Running { shim, pieces, line });
                 Ok(())
             }
             Err(err) => {
@@ -245,6 +257,33 @@ where
         if let Some(running) = self.running.get_mut(&id) {
             // A supervisor that is gone already needs no word.
             let _ = running.shim.socket.write_all(b"k");
+        }
+    }
+
+    /// Passes on what a command wrote to its line.
+    fn hear_line(&mut self, id: u64) -> io::Result<()> {
+        let Some(running) = self.running.get_mut(&id) else {
+            return Ok(());
+        };
+        let mut buffer = [0; 65536];
+        let came = running.line.as_mut().map(|line| line.read(&mut buffer));
+        match came {
+            Some(Ok(n)) if n > 0 => self.say(&FromAgent::Said(id), &buffer[..n]),
+            Some(Err(err)) if err.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            _ => {
+                running.line = None;
+                Ok(())
+            }
+        }
+    }
+
+    /// Gives a command what came for its line; a command that does not read it loses the line.
+    fn answer(&mut self, id: u64, words: &[u8]) {
+        if let Some(running) = self.running.get_mut(&id) {
+            let said = running.line.as_mut().map(|line| line.write_all(words));
+            if !matches!(said, Some(Ok(()))) {
+                running.line = None;
+            }
         }
     }
 

@@ -74,6 +74,10 @@ impl Shim {
             }),
             ForkResult::Child => {
                 drop(ours);
+                if let Some(line) = &spec.line {
+                    // SAFETY: duplicates an open descriptor onto a standard one, which nothing here owns.
+                    unsafe { libc::dup2(line.as_raw_fd(), 0) };
+                }
                 let code = match supervise(id, spec, theirs) {
                     Ok(()) => 0,
                     Err(_) => 1,

@@ -1,6 +1,7 @@
 //! Debian's diod: a server in C, which takes its connection as a descriptor and ends with it.
 
 use std::{
+    fs::File,
     io,
     os::{
         fd::{AsFd, AsRawFd},
@@ -22,6 +23,27 @@ pub(super) fn available() -> Result<(), StackError> {
         None => Err(StackError::Unavailable(
             "the 9P server diod is not installed: `apt install diod` brings it".into(),
         )),
+    }
+}
+
+/// Whether it can serve files of this directory's file system.
+///
+/// # Errors
+/// [`StackError::Unavailable`] where files have another device number than their directory, as on an overlay of several
+/// file systems: diod takes them for mount points, looks for their `..`, and answers ENOTDIR (`_statmnt` of its ops.c).
+pub(super) fn can_serve(export: &Path) -> Result<(), StackError> {
+    let file = export.join("probe9p-device");
+    let device = |path: &Path| rustix::fs::lstat(path).map(|stat| stat.st_dev);
+    let apart = File::create_new(&file).is_ok_and(|_| device(&file) != device(export));
+    let _ = std::fs::remove_file(&file);
+    match apart {
+        false => Ok(()),
+        true => Err(StackError::Unavailable(format!(
+            "diod cannot serve {}: the file system there, an overlay, gives files another device number than their \
+             directory, so diod takes each for a mount point and answers ENOTDIR; set TMPDIR to a directory of another \
+             file system, such as a tmpfs",
+            export.display()
+        ))),
     }
 }
 

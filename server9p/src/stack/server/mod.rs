@@ -96,6 +96,9 @@ impl Server {
         if self == Server::Unpfs {
             return unpfs::start(site);
         }
+        if self == Server::Diod {
+            diod::can_serve(site.export)?;
+        }
         let (client, connection) = UnixStream::pair().map_err(failed)?;
         let served = match self {
             Server::Diod => diod::start(site.export, &connection),

@@ -1,8 +1,5 @@
 //! Bytes, sizes and attributes that the host changes.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-
 use super::*;
 
 submit!(
@@ -29,7 +26,7 @@ fn host_writes(_: &mut Ctx) -> CaseOutcome {
         &read_at(&fd, "data", 0, 6000)?,
         &[b'1'; 6000],
     )?;
-    host_write("data", &[b'2'; 6000])?;
+    host::write("data", &[b'2'; 6000])?;
     same_bytes(
         "pread",
         "data, changed by the host",
@@ -55,7 +52,7 @@ fn host_appends(_: &mut Ctx) -> CaseOutcome {
     chmod("log", 0o666)?;
     let fd = open("log", OFlags::RDONLY)?;
     same_bytes("pread", "log", &read_at(&fd, "log", 0, 100)?, b"one\n")?;
-    host_write("log", b"one\ntwo\n")?;
+    host::append("log", b"two\n")?;
     expect("fstat", "st_size of log", fstat(&fd, "log")?.st_size, 8)?;
     expect("stat", "st_size of log", stat("log")?.st_size, 8)?;
     same_bytes("pread", "log", &read_at(&fd, "log", 4, 100)?, b"two\n")
@@ -75,7 +72,7 @@ submit!(
 fn host_truncates(_: &mut Ctx) -> CaseOutcome {
     let fd = create("data", &[b'x'; 9000])?;
     expect("fstat", "st_size", fstat(&fd, "data")?.st_size, 9000)?;
-    nix::unistd::truncate(&host("data")?, 10).call("truncate", "data, 10, by the host")?;
+    host::act(Act::Truncate("data".into(), 10))?;
     expect(
         "fstat",
         "st_size that the host set",
@@ -109,8 +106,7 @@ fn host_chmods(_: &mut Ctx) -> CaseOutcome {
         permissions(&stat("script")?),
         "0644".into(),
     )?;
-    fs::set_permissions(host("script")?, fs::Permissions::from_mode(0o755))
-        .call("chmod", "script, 0755, by the host")?;
+    host::act(Act::Chmod("script".into(), 0o755))?;
     expect(
         "stat",
         "the mode that the host set",
@@ -141,16 +137,7 @@ submit!(
 fn host_touches(_: &mut Ctx) -> CaseOutcome {
     write("data", b"x")?;
     stat("data")?;
-    let at = rustix::fs::Timespec {
-        tv_sec: 1_234_567_890,
-        tv_nsec: 0,
-    };
-    let times = rustix::fs::Timestamps {
-        last_access: at,
-        last_modification: at,
-    };
-    rustix::fs::utimensat(CWD, host("data")?, &times, AtFlags::empty())
-        .call("utimensat", "data, by the host")?;
+    host::act(Act::Touch("data".into(), 1_234_567_890))?;
     expect(
         "stat",
         "st_mtime that the host set",
@@ -180,7 +167,7 @@ fn mapping(_: &mut Ctx) -> CaseOutcome {
     let first = Map::new(&fd, "data", 4096, READ, PRIVATE)?;
     expect("mmap", "what the first mapping shows", first.byte(7), b'1')?;
     drop((first, fd));
-    host_write("data", &[b'2'; 4096])?;
+    host::write("data", &[b'2'; 4096])?;
     let fd = open("data", OFlags::RDONLY)?;
     let second = Map::new(&fd, "data", 4096, READ, PRIVATE)?;
     expect(

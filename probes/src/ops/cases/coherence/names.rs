@@ -1,16 +1,13 @@
 //! Names that the host makes, changes and takes away.
 
-use std::fs;
-use std::os::unix::fs::symlink as host_symlink;
-
 use super::*;
 
 fn host_rename(from: &str, to: &str) -> CaseOutcome {
-    fs::rename(host(from)?, host(to)?).call("rename", format_args!("{from}, {to}, by the host"))
+    host::act(Act::Rename(from.into(), to.into())).map(drop)
 }
 
 fn host_unlink(name: &str) -> CaseOutcome {
-    fs::remove_file(host(name)?).call("unlink", format_args!("{name}, by the host"))
+    host::act(Act::Unlink(name.into())).map(drop)
 }
 
 submit!(
@@ -29,7 +26,7 @@ submit!(
 
 fn host_creates(_: &mut Ctx) -> CaseOutcome {
     holds("getdents64", ".", &[])?;
-    host_write("data", b"from the host")?;
+    host::write("data", b"from the host")?;
     holds("getdents64", ".", &["data"])?;
     contents("open", "data", b"from the host")
 }
@@ -49,7 +46,7 @@ fn negative_lookup(_: &mut Ctx) -> CaseOutcome {
     for _ in 0..3 {
         expect("stat", "the presence of flag", exists("flag")?, false)?;
     }
-    host_write("flag", b"x")?;
+    host::write("flag", b"x")?;
     expect(
         "stat",
         "the presence of flag that the host made",
@@ -96,7 +93,7 @@ fn host_replaces(_: &mut Ctx) -> CaseOutcome {
     write("data", b"old")?;
     let old = stat("data")?;
     contents("open", "data", b"old")?;
-    host_write("tmp", b"the new one")?;
+    host::write("tmp", b"the new one")?;
     host_rename("tmp", "data")?;
     contents("open", "data", b"the new one")?;
     expect(
@@ -122,7 +119,7 @@ fn host_replaces_open(_: &mut Ctx) -> CaseOutcome {
     write("data", &[b'o'; 5000])?;
     let fd = open("data", OFlags::RDONLY)?;
     same_bytes("pread", "data", &read_at(&fd, "data", 0, 10)?, &[b'o'; 10])?;
-    host_write("tmp", b"new")?;
+    host::write("tmp", b"new")?;
     host_rename("tmp", "data")?;
     same_bytes(
         "pread",
@@ -195,7 +192,7 @@ fn host_relinks(_: &mut Ctx) -> CaseOutcome {
     write("v2", b"two")?;
     symlink("v1", "current")?;
     contents("open", "current", b"one")?;
-    host_symlink("v2", host("next")?).call("symlink", "v2, next, by the host")?;
+    host::act(Act::Symlink("v2".into(), "next".into()))?;
     host_rename("next", "current")?;
     contents("open", "current", b"two")
 }
@@ -215,12 +212,12 @@ submit!(
 );
 
 fn host_directory(_: &mut Ctx) -> CaseOutcome {
-    fs::create_dir(host("dir")?).call("mkdir", "dir, by the host")?;
-    host_write("dir/inner", b"x")?;
+    host::act(Act::Mkdir("dir".into()))?;
+    host::write("dir/inner", b"x")?;
     contents("open", "dir/inner", b"x")?;
     host_rename("dir", "moved")?;
     contents("open", "moved/inner", b"x")?;
     expect("stat", "the presence of dir", exists("dir")?, false)?;
-    fs::remove_dir_all(host("moved")?).call("rmdir", "moved, by the host")?;
+    host::act(Act::RemoveAll("moved".into()))?;
     holds("getdents64", ".", &[])
 }

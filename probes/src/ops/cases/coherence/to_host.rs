@@ -3,12 +3,12 @@
 use nix::sys::inotify::AddWatchFlags;
 use nix::sys::inotify::InitFlags;
 use nix::sys::inotify::Inotify;
-use std::fs;
 
 use super::*;
+use crate::ops::host::Kind;
 
 fn host_contents(call: &str, name: &str, want: &[u8]) -> CaseOutcome {
-    let got = fs::read(host(name)?).call("read", format_args!("{name}, by the host"))?;
+    let got = host::act(Act::Read(name.into()))?;
     same_bytes(call, &format!("{name} as the host sees it"), &got, want)
 }
 
@@ -80,7 +80,7 @@ submit!(
 );
 
 fn volume_names(_: &mut Ctx) -> CaseOutcome {
-    let seen = |name: &str| -> CaseOutcome<bool> { Ok(fs::symlink_metadata(host(name)?).is_ok()) };
+    let seen = |name: &str| -> CaseOutcome<bool> { Ok(host::stat(name)?.is_some()) };
     write("tmp", b"x")?;
     mkdir("dir")?;
     symlink("tmp", "soft")?;
@@ -92,6 +92,13 @@ fn volume_names(_: &mut Ctx) -> CaseOutcome {
             true,
         )?;
     }
+    let listed = host::list(".")?;
+    expect(
+        "open",
+        "what the host lists",
+        listed,
+        ["dir", "soft", "tmp"].map(Into::into).to_vec(),
+    )?;
     rename("tmp", "dir/final")?;
     unlink("soft")?;
     expect(
@@ -127,17 +134,17 @@ fn volume_modes(_: &mut Ctx) -> CaseOutcome {
         last_modification: at,
     };
     rustix::fs::utimensat(CWD, "data", &times, AtFlags::empty()).call("utimensat", "data")?;
-    let seen = rustix::fs::stat(host("data")?).call("stat", "data, by the host")?;
+    let seen = host::stat("data")?.ok_or_else(|| Stop::broken("open", "the host sees no data"))?;
     expect(
         "chmod",
         "the mode as the host sees it",
-        permissions(&seen),
+        format!("{:04o}", seen.mode & 0o7777),
         "0751".into(),
     )?;
     expect(
         "utimensat",
         "st_mtime as the host sees it",
-        seen.st_mtime,
+        seen.mtime,
         1_111_111_111,
     )
 }
@@ -160,31 +167,13 @@ submit!(
 fn posix_lock(_: &mut Ctx) -> CaseOutcome {
     let fd = create("lock", b"x")?;
     chmod("lock", 0o666)?;
-    let lock = nix::libc::flock {
-        l_type: libc::F_WRLCK as _,
-        l_whence: libc::SEEK_SET as _,
-        l_start: 0,
-        l_len: 0,
-        l_pid: 0,
-    };
-    nix::fcntl::fcntl(&fd, nix::fcntl::FcntlArg::F_SETLK(&lock))
-        .call("fcntl", "lock, F_SETLK, F_WRLCK")?;
-    let path = host("lock")?;
-    fork(move |_| {
-        let theirs = fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(path)
-            .call("open", "lock, by the host")?;
-        let got = nix::fcntl::fcntl(&theirs, nix::fcntl::FcntlArg::F_SETLK(&lock)).map(drop);
-        expect(
-            "fcntl",
-            "F_SETLK by a process of the host, while a program on the volume holds the lock",
-            got,
-            Err(Errno::EAGAIN),
-        )
-    })?
-    .join()
+    host::take(&fd).call("fcntl", "lock, F_SETLK, F_WRLCK")?;
+    expect(
+        "fcntl",
+        "F_SETLK by a process of the host, while a program on the volume holds the lock",
+        host::lock("lock", Kind::Posix)?,
+        Err(Errno::EAGAIN),
+    )
 }
 
 submit!(
@@ -204,13 +193,10 @@ fn flock(_: &mut Ctx) -> CaseOutcome {
     chmod("lock", 0o666)?;
     rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive)
         .call("flock", "lock, LOCK_EX")?;
-    let theirs = fs::File::open(host("lock")?).call("open", "lock, by the host")?;
-    let got = rustix::fs::flock(&theirs, FlockOperation::NonBlockingLockExclusive)
-        .map_err(|e| Errno::from_raw(e.raw_os_error()));
     expect(
         "flock",
         "LOCK_EX|LOCK_NB by the host, while a program on the volume holds the lock",
-        got,
+        host::lock("lock", Kind::Flock)?,
         Err(Errno::EAGAIN),
     )
 }
@@ -231,35 +217,13 @@ submit!(
 );
 
 fn host_posix_lock(_: &mut Ctx) -> CaseOutcome {
-    host_write("lock", b"x")?;
-    let path = host("lock")?;
-    let lock = nix::libc::flock {
-        l_type: libc::F_WRLCK as _,
-        l_whence: libc::SEEK_SET as _,
-        l_start: 0,
-        l_len: 0,
-        l_pid: 0,
-    };
-    let mut holder = fork(move |parent| {
-        let theirs = fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(path)
-            .call("open", "lock, by the host")?;
-        nix::fcntl::fcntl(&theirs, nix::fcntl::FcntlArg::F_SETLK(&lock))
-            .call("fcntl", "lock, F_SETLK, F_WRLCK, by the host")?;
-        parent.tell()?;
-        parent.hear()
-    })?;
-    holder.hear()?;
+    host::write("lock", b"x")?;
+    host::lock("lock", Kind::Posix)?.call("fcntl", "lock, F_SETLK, F_WRLCK, by the host")?;
     let fd = open("lock", OFlags::RDWR)?;
-    let got = nix::fcntl::fcntl(&fd, nix::fcntl::FcntlArg::F_SETLK(&lock)).map(drop);
-    holder.tell()?;
-    holder.join()?;
     expect(
         "fcntl",
         "F_SETLK by a program on the volume, while a process of the host holds the lock",
-        got,
+        host::take(&fd),
         Err(Errno::EAGAIN),
     )
 }
@@ -277,10 +241,8 @@ submit!(
 
 fn host_flock(_: &mut Ctx) -> CaseOutcome {
     use rustix::fs::FlockOperation;
-    host_write("lock", b"x")?;
-    let theirs = fs::File::open(host("lock")?).call("open", "lock, by the host")?;
-    rustix::fs::flock(&theirs, FlockOperation::NonBlockingLockExclusive)
-        .call("flock", "lock, LOCK_EX, by the host")?;
+    host::write("lock", b"x")?;
+    host::lock("lock", Kind::Flock)?.call("flock", "lock, LOCK_EX, by the host")?;
     let fd = open("lock", OFlags::RDWR)?;
     let got = rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive)
         .map_err(|e| Errno::from_raw(e.raw_os_error()));
@@ -311,8 +273,8 @@ fn inotify(_: &mut Ctx) -> CaseOutcome {
     watch
         .add_watch(".", AddWatchFlags::IN_ALL_EVENTS)
         .call("inotify_add_watch", ".")?;
-    host_write("data", b"changed by the host")?;
-    host_write("fresh", b"made by the host")?;
+    host::write("data", b"changed by the host")?;
+    host::write("fresh", b"made by the host")?;
     let events = match watch.read_events() {
         Ok(events) => events.len(),
         Err(Errno::EAGAIN) => 0,
