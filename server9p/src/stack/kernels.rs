@@ -6,14 +6,15 @@ use std::{
     str::FromStr,
 };
 
-use super::{Series, StackError};
+use super::{Series, StackError, cache};
 
 /// What `--kernel` says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KernelWanted {
     /// Any of this series.
     Series(Series),
-    /// The one at this path: a directory as `scripts/setup` unpacks it, or the kernel's own file.
+    /// The one at this path: a directory as `scripts/setup` unpacks it, or the kernel's own file. A name of another
+    /// series means that directory in the user's cache.
     At(PathBuf),
 }
 
@@ -50,12 +51,17 @@ impl FromStr for KernelWanted {
         if let Ok(series) = text.parse() {
             return Ok(KernelWanted::Series(series));
         }
+        // One that scripts/setup unpacked beside those two, `linux-6.12`.
+        let named = cache::directory().map(|cache| cache.join(format!("linux-{text}")));
+        if let Some(unpacked) = named.filter(|dir| !text.contains('/') && dir.is_dir()) {
+            return Ok(KernelWanted::At(unpacked));
+        }
         if text.contains('/') || Path::new(text).exists() {
             return Ok(KernelWanted::At(text.into()));
         }
         Err(format!(
-            "there is no kernel series {text:?} here; take 5.10 or 6.1, or give the path of a kernel or of the \
-             directory that scripts/setup unpacked one into"
+            "there is no kernel series {text:?} here; take 5.10 or 6.1, or 6.12 after scripts/setup \
+             --kernel 6.12, or give the path of a kernel or of the directory that one was unpacked into"
         ))
     }
 }
