@@ -142,14 +142,17 @@ impl Filesystem for V9fs {
 
     fn getattr(&self, req: &Request, ino: INodeNo, fh: Option<FileHandle>, reply: ReplyAttr) {
         let outcome = match fh.and_then(|fh| self.0.handle(fh.0).ok()) {
-            Some(handle) => Ok(self.0.getattr_internal(&handle, req.uid())),
+            Some(handle) => {
+                let attr = self.0.getattr_internal(&handle, req.uid());
+                Ok((attr, self.0.attr_ttl_of(attr.kind)))
+            }
             None => self
                 .0
                 .node(ino)
-                .and_then(|node| self.0.getattr(&node, req.uid())),
+                .and_then(|node| self.0.getattr_for(&node, req.uid(), req.pid())),
         };
         match outcome {
-            Ok(attr) => reply.attr(&self.0.attr_ttl_of(attr.kind), &self.0.ids.show(attr)),
+            Ok((attr, ttl)) => reply.attr(&ttl, &self.0.ids.show(attr)),
             Err(error) => reply.error(error),
         }
     }

@@ -1,6 +1,6 @@
 //! Names and attributes: lookup, getattr, setattr, readlink, unlink, rename, link, statfs.
 
-use std::{sync::Arc, time::Duration};
+use std::{fs, sync::Arc, time::Duration};
 
 use fuser::{Errno, FileAttr, FileType, TimeOrNow};
 
@@ -66,8 +66,20 @@ impl Volume {
             return Err(Errno::ENAMETOOLONG);
         }
         let dir = self.fid(parent, uid)?;
-        let (fid, _) = self.client.walk(&dir, &[name]).map_err(errno)?;
-        self.instantiate(parent, name, uid, fid)
+        let walked = self.client.walk(&dir, &[name]).map_err(errno);
+        if walked.as_ref().err() == Some(&Errno::EACCES)
+            && let Some(node) = self.nodes.in_use(parent, name)
+        {
+            // v9fs finds the dentry of an open file without asking, so a server that lets nobody search the
+            // directory does not keep it from its next step.
+            return Ok(Entry {
+                attr: node.remembered(),
+                node,
+                entry_ttl: Duration::ZERO,
+                attr_ttl: Duration::ZERO,
+            });
+        }
+        self.instantiate(parent, name, uid, walked?.0)
     }
 
     /// `v9fs_get_new_inode_from_fid`, and the dentry with it.
@@ -101,6 +113,20 @@ impl Volume {
         let fid = self.fid(node, uid)?;
         let attr = self.client.getattr(&fid, GetattrMask::ALL).map_err(errno)?;
         Ok(node.remember(attr))
+    }
+
+    /// What the kernel asks for: the attributes themselves, or only whether `pid` may pass or use what it has already.
+    /// For that v9fs looks at the inode that it has, be the file gone from the server or out of its reach.
+    pub(super) fn getattr_for(
+        &self,
+        node: &Arc<Node>,
+        uid: u32,
+        pid: u32,
+    ) -> Outcome<(FileAttr, Duration)> {
+        match self.getattr(node, uid) {
+            Err(_) if !asks_for_attributes(pid) => Ok((node.remembered(), Duration::ZERO)),
+            told => told.map(|attr| (attr, self.attr_ttl_of(attr.kind))),
+        }
     }
 
     /// The kernel asks on its own behalf: for SEEK_END, or before it reads from its cache, where v9fs would use the
@@ -227,6 +253,19 @@ impl Volume {
         let fid = self.fid(node, uid)?;
         self.client.statfs(&fid).map_err(errno)
     }
+}
+
+/// Whether the system call that a thread is in is one that tells attributes; so taken where that cannot be found out.
+fn asks_for_attributes(thread: u32) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    const BY_NAME: &[libc::c_long] = &[libc::SYS_stat, libc::SYS_lstat, libc::SYS_newfstatat];
+    #[cfg(not(target_arch = "x86_64"))]
+    const BY_NAME: &[libc::c_long] = &[libc::SYS_newfstatat];
+    let told = fs::read_to_string(format!("/proc/{thread}/syscall")).ok();
+    let call = told.and_then(|told| told.split_whitespace().next()?.parse().ok());
+    call.is_none_or(|call| {
+        [libc::SYS_fstat, libc::SYS_statx].contains(&call) || BY_NAME.contains(&call)
+    })
 }
 
 impl Changes {

@@ -23,8 +23,9 @@
 //! - `fstat` of a directory, and the permissions of one on the way to a file, may be a kernel tick behind what the
 //!   host does.
 //! - An entry whose type the server does not tell in Rreaddir is listed by its qid's type.
-//! - The permissions of a removed directory or file, as for `..` or `access` by /proc/self/fd, cannot be had
-//!   where `fstat` would fail; v9fs uses those of its inode.
+//! - Attributes and permissions are one question of the kernel's. Where the server has no answer any more (a removed
+//!   working directory), the caller's system call tells which it is (`meta`); a path that leads through such a
+//!   directory in a call of the kind of `stat` fails, where v9fs uses its inode's permissions.
 
 mod calls;
 mod convert;

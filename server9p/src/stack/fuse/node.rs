@@ -275,6 +275,23 @@ impl Nodes {
         Some(Arc::clone(&table.by_id.get(id)?.node))
     }
 
+    /// The node that `name` in `parent` is while somebody has it open, with one more of the kernel's references.
+    pub fn in_use(&self, parent: &Node, name: &[u8]) -> Option<Arc<Node>> {
+        let mut table = self.table();
+        let id = *table.names.get(&parent.id)?.get(name)?;
+        let entry = table.by_id.get_mut(&id)?;
+        let open = entry
+            .node
+            .state()
+            .open
+            .iter()
+            .any(|(_, handle)| handle.strong_count() > 0);
+        open.then(|| {
+            entry.lookups += 1;
+            Arc::clone(&entry.node)
+        })
+    }
+
     /// The dentry of `name` in `parent` is dropped: the next lookup makes a new one.
     pub fn drop_name(&self, parent: u64, name: &[u8]) {
         if let Some(node) = self.table().take_name(parent, name) {

@@ -100,3 +100,32 @@ fn ftruncate_read_only(_: &mut Ctx) -> CaseOutcome {
     rustix::fs::ftruncate(&fd, 4).call("ftruncate", "pack (0444)")?;
     contents("ftruncate", "pack", b"0123")
 }
+
+submit!(
+    Case::new(
+        "permission.open_in_closed_directory",
+        "root finds the name of a file that it has open in a directory that nobody may search",
+        open_in_closed_directory
+    )
+    .source("linux fs/namei.c: a name in use is found without asking the file system; v9fs has no d_revalidate with cache=none")
+    .needed_by(&["programs that close a directory over their open files", "daemons that check their own PID file"])
+    .needs(&[Need::Root])
+);
+
+fn open_in_closed_directory(_: &mut Ctx) -> CaseOutcome {
+    mkdir("closed")?;
+    mkdir("dir")?;
+    let _fd = create("closed/data", b"x")?;
+    chmod("closed", 0o600)?;
+    let outcome = rustix::fs::access("closed/data", rustix::fs::Access::EXISTS)
+        .call("access", "closed/data, which is open, F_OK")
+        .and_then(|()| {
+            rustix::fs::rename("closed/data", "dir").refused(
+                "rename",
+                "closed/data, which is open, dir",
+                Errno::EISDIR,
+            )
+        });
+    chmod("closed", 0o700)?;
+    outcome
+}
