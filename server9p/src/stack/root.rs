@@ -26,7 +26,7 @@ pub struct Root {
     pub mode: u32,
     /// Size of what can be written, as tmpfs's `size=` takes it.
     pub size: String,
-    /// Whether there is more that the VM runtime does: an empty `/tmp`, and only its own names of hosts.
+    /// Whether there is more that the VM runtime does: a `/tmp` beside it, and only its own names of hosts.
     pub runtime: bool,
 }
 
@@ -122,9 +122,11 @@ impl Root {
             mount(Some(point), to.as_str(), NONE, MsFlags::MS_MOVE, NONE)
                 .map_err(|err| step(format!("moving {point}"))(err.into()))?;
         }
+        if self.runtime {
+            seen_tmp("/tmp", &root)?;
+        }
         take(&root)?;
         if self.runtime {
-            make("tmpfs", "/tmp", "tmpfs", "mode=0777")?;
             self.name_hosts("", "/tmp")?;
             put_image_content(Path::new("/"))?;
             forget_environment();
@@ -291,6 +293,27 @@ fn overlay(lower: &str, at: &str, mode: u32, point: &str) -> Result<(), String> 
     chdir(at).map_err(|err| step(at)(err.into()))?;
     let layers = format!("lowerdir={lower},upperdir=upper,workdir=work");
     make("overlay", point, "overlay", &layers)
+}
+
+/// Gives the root `/tmp` a tmpfs of its own over what the host's holds, since a command may be there. It is the `/tmp`
+/// of a second overlay of the whole root: hostfs on 5.10 takes a file's path in the overlay for its path on the host.
+fn seen_tmp(staging: &str, root: &str) -> Result<(), String> {
+    let own = format!("{staging}/own");
+    fs::create_dir(&own).map_err(step(&own))?;
+    make("tmpfs", &own, "tmpfs", "mode=0700")?;
+    let whole = format!("{own}/root");
+    fs::create_dir(&whole).map_err(step(&whole))?;
+    overlay("/", &own, 0o755, &whole)?;
+    let (from, to) = (format!("{whole}/tmp"), format!("{root}/tmp"));
+    fs::set_permissions(&from, PermissionsExt::from_mode(0o777)).map_err(step(&from))?;
+    mount(
+        Some(from.as_str()),
+        to.as_str(),
+        NONE,
+        MsFlags::MS_BIND,
+        NONE,
+    )
+    .map_err(|err| step(&to)(err.into()))
 }
 
 /// Makes the directory `root`, which something is mounted on, this process's root.
