@@ -36,12 +36,7 @@ use super::{
 #[derive(Debug, Args)]
 pub struct Exec {
     /// The command; it runs in a fresh directory, which is $PROBE9P_DIR too
-    #[arg(
-        required = true,
-        trailing_var_arg = true,
-        allow_hyphen_values = true,
-        value_name = "CMD"
-    )]
+    #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
     command: Vec<OsString>,
 
     #[command(flatten)]
@@ -162,14 +157,20 @@ impl Exec {
             judged = self.judge(&natively, &on_volume);
         }
         if judged.0.is_bad() && judged.0 != Verdict::Hangs && !self.volume_only {
-            match exec::failed_calls(&up.native, &up.volume, request)? {
-                Some(calls) => on_volume.failed_calls = calls,
-                None => {
-                    on_volume.detail = [&*on_volume.detail, WITHOUT_STRACE]
-                        .join(" ")
-                        .trim()
-                        .to_owned()
+            let unknown = match exec::failed_calls(&up.native, &up.volume, request) {
+                Ok(Some(calls)) => {
+                    on_volume.failed_calls = calls;
+                    None
                 }
+                Ok(None) => Some(WITHOUT_STRACE.to_owned()),
+                // The verdict stands without them.
+                Err(StackError::Unavailable(why)) => {
+                    Some(format!("(the calls that failed are not known: {why})"))
+                }
+                Err(error) => return Err(error),
+            };
+            if let Some(unknown) = unknown {
+                on_volume.detail = [&*on_volume.detail, &*unknown].join(" ").trim().to_owned();
             }
         }
         let remedies = if self.try_remedies && judged.0.is_bad() {

@@ -3,7 +3,10 @@
 //! Only failing calls are asked for, so the traces are short; what fails natively too is then taken away, and what is
 //! left is the volume's doing.
 
-use std::{collections::HashSet, path::Path};
+use std::{
+    collections::{BTreeSet, HashSet},
+    path::Path,
+};
 
 use super::{
     line::{self, Call, End},
@@ -11,12 +14,21 @@ use super::{
 };
 use crate::tools::calls::FailedCall;
 
-/// Reads a trace: the failing calls that concern files below `dir`, whose names become relative to it.
+/// Names longer than this are told by their beginning and end, in characters: programs try names that are too long on
+/// purpose.
+const LONGEST: usize = 120;
+
+/// Reads a trace: the failing calls that concern files below `dir`, whose names become relative to it. Of those that
+/// differ in a generated name, a size or an offset alone, the first is kept.
 ///
 /// What fails on pipes, sockets and the system's own files says nothing of the volume.
 pub fn parse(trace: &str, dir: &Path) -> Vec<FailedCall> {
-    let calls = line::read(trace);
-    calls.iter().filter_map(|call| failed(call, dir)).collect()
+    let mut seen = BTreeSet::new();
+    line::read(trace)
+        .iter()
+        .filter_map(|call| failed(call, dir))
+        .filter(|call| seen.insert(shape(call)))
+        .collect()
 }
 
 fn failed(call: &Call, dir: &Path) -> Option<FailedCall> {
@@ -25,34 +37,75 @@ fn failed(call: &Call, dir: &Path) -> Option<FailedCall> {
     };
     normal::concerns(call, dir).then(|| FailedCall {
         call: call.name.clone(),
-        args: normal::text(&call.args, dir),
+        args: shortened(&normal::text(&call.args, dir)),
         errno: errno.clone(),
         gave_up: None,
     })
 }
 
-/// The calls of `volume` that did not fail natively, and that are no ordinary failures. Sizes and offsets may differ
-/// without a reason worth telling, so they are not compared.
+/// The calls of `volume` that did not fail natively, and that are no ordinary failures.
 pub fn only_on_volume(volume: Vec<FailedCall>, native: &[FailedCall]) -> Vec<FailedCall> {
-    let key = |call: &FailedCall| {
-        let number = |piece: &&str| {
-            piece
-                .trim_start_matches('-')
-                .chars()
-                .all(|c| c.is_ascii_digit())
-        };
-        let args: Vec<&str> = call
-            .args
-            .split(", ")
-            .filter(|piece| !number(piece))
-            .collect();
-        (call.call.clone(), args.join(", "), call.errno.clone())
-    };
-    let usual: HashSet<_> = native.iter().map(key).collect();
+    let usual: HashSet<_> = native.iter().map(shape).collect();
     volume
         .into_iter()
-        .filter(|call| !usual.contains(&key(call)) && !call.is_ordinary())
+        .filter(|call| !usual.contains(&shape(call)) && !call.is_ordinary())
         .collect()
+}
+
+/// What of a call is the same in every run of a program. Sizes and offsets may differ without a reason worth telling,
+/// and names may be generated anew each time.
+fn shape(call: &FailedCall) -> (String, String, String) {
+    let number = |piece: &&str| {
+        piece
+            .trim_start_matches('-')
+            .chars()
+            .all(|c| c.is_ascii_digit())
+    };
+    let args: Vec<String> = call
+        .args
+        .split(", ")
+        .filter(|piece| !number(piece))
+        .map(without_generated_names)
+        .collect();
+    (call.call.clone(), args.join(", "), call.errno.clone())
+}
+
+/// Replaces each word that looks as mkstemp makes them: at least six letters and digits, of which at least three
+/// follow one of another kind (lower case, upper case, digit). Names that programs write in camel case look so
+/// too, so this is for comparing, not for showing.
+fn without_generated_names(text: &str) -> String {
+    let kind = |c: char| (c.is_ascii_digit(), c.is_ascii_uppercase());
+    let mut out = String::with_capacity(text.len());
+    for part in text.split_inclusive(|c: char| !c.is_ascii_alphanumeric()) {
+        let word = part.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+        let changes = word
+            .chars()
+            .zip(word.chars().skip(1))
+            .filter(|(a, b)| kind(*a) != kind(*b))
+            .count();
+        let generated = word.len() >= 6 && changes >= 3;
+        out.push_str(if generated { "*" } else { word });
+        out.push_str(&part[word.len()..]);
+    }
+    out
+}
+
+/// The arguments with each long name cut in its middle.
+fn shortened(args: &str) -> String {
+    let pieces = args.split('"').map(|piece| {
+        let length = piece.chars().count();
+        if length <= LONGEST {
+            return piece.to_owned();
+        }
+        let from = |n: usize| {
+            piece
+                .char_indices()
+                .nth(n)
+                .map_or(piece.len(), |(at, _)| at)
+        };
+        format!("{}…{}", &piece[..from(40)], &piece[from(length - 20)..])
+    });
+    pieces.collect::<Vec<_>>().join("\"")
 }
 
 #[cfg(test)]
@@ -137,6 +190,27 @@ mod tests {
                 ]
             ),
             [call("mmap", "EINVAL")]
+        );
+    }
+
+    #[test]
+    fn a_generated_name_is_like_another_and_a_long_one_is_cut() {
+        let line =
+            |name: &str| format!("unlink(\"d/{name}\") = -1 EPERM (Operation not permitted)\n");
+        let traced = |name: &str| parse(&line(name), Path::new("/v"));
+        assert!(only_on_volume(traced(".tmpNyIj7D"), &traced(".tmpkP2vxP")).is_empty());
+        assert_eq!(
+            only_on_volume(traced("README.txt"), &traced("readme.txt")).len(),
+            1
+        );
+        let both = line(".tmpNyIj7D") + &line(".tmpkP2vxP");
+        assert_eq!(parse(&both, Path::new("/v")).len(), 1);
+        let long = traced(&"xy".repeat(2000));
+        let text = long[0].to_string();
+        assert!(text.starts_with("unlink(\"d/xyxy") && text.ends_with("xyxy\") = EPERM"));
+        assert_eq!(
+            text.chars().count(),
+            "unlink(\"\") = EPERM".len() + 40 + 1 + 20
         );
     }
 }
