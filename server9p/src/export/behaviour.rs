@@ -70,6 +70,15 @@ pub enum CreateOver {
     Keeps,
 }
 
+/// What a write is answered with of which the first part was written, and the next failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PartWritten {
+    /// The error; the part stays in the file.
+    Error,
+    /// How much was written. The client goes on, and gets the error then.
+    Count,
+}
+
 /// The behaviours of a profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Behaviour {
@@ -87,6 +96,8 @@ pub struct Behaviour {
     pub qids: Qids,
     /// What creating over a file does.
     pub create_over: CreateOver,
+    /// What a write that fits in part is answered with.
+    pub part_written: PartWritten,
 }
 
 impl Behaviour {
@@ -100,6 +111,7 @@ impl Behaviour {
             empty_xattr: EmptyXattr::Removes,
             qids: Qids::Inode,
             create_over: CreateOver::Resets,
+            part_written: PartWritten::Error,
         };
         match profile {
             Profile::Golem => golem,
@@ -115,6 +127,7 @@ impl Behaviour {
                 empty_xattr: EmptyXattr::RemovesOnReplace,
                 qids: Qids::Unique,
                 create_over: CreateOver::Keeps,
+                part_written: PartWritten::Count,
             },
         }
     }

@@ -11,7 +11,7 @@ use rustix::{
     io::{Errno, pwrite},
 };
 
-use super::{Export, Fid, Locks, Result, dir::OpenDir, fid::State};
+use super::{Export, Fid, Locks, Result, behaviour::PartWritten, dir::OpenDir, fid::State};
 use crate::wire::{READ_HEADER, Reply, buffers};
 
 /// Bytes that 9P keeps for headers of I/O messages (P9_IOHDRSZ).
@@ -112,10 +112,15 @@ impl Export {
         }
     }
 
+    fn counts_parts(&self) -> bool {
+        self.behaviour.part_written == PartWritten::Count
+    }
+
     /// Twrite: all of `data` at `offset`, or at the end of a file that was opened with O_APPEND.
     ///
     /// # Errors
-    /// EINVAL where nothing is open that can be written; the errno of a write that failed, even after others.
+    /// EINVAL where nothing is open that can be written; the errno of a write that failed, under [`PartWritten::Error`]
+    /// even after others.
     pub fn write(&self, fid: &Fid, offset: u64, data: &[u8]) -> Result<FCall> {
         if let Some(file) = fid.file() {
             let mut written = 0;
@@ -124,6 +129,7 @@ impl Export {
                     Ok(0) => break,
                     Ok(count) => written += count,
                     Err(Errno::INTR) => {}
+                    Err(_) if written > 0 && self.counts_parts() => break,
                     Err(errno) => return Err(errno),
                 }
             }
