@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::{fs, time::Duration};
+use std::{fs, thread, time::Duration};
 
 use common::{Place, Ran, Running, all_end, descendants, fuse, handles, mounts};
 use rustix::process::{Pid, Signal};
@@ -288,4 +288,82 @@ fn a_signal_keeps_the_results_and_leaves_nothing() {
     assert_eq!(ran.code, Some(130), "{ran:?}");
     assert!(all_end(&helpers, Duration::from_secs(30)));
     assert_nothing_left(&place, &ran);
+}
+
+/// A tool whose script has a service beside it, which ignores what asks it to end, and never ends by itself on paths
+/// with that pattern.
+fn endless(place: &Place, paths: &str) -> String {
+    let file = place.path().join("endless.toml");
+    let text = format!(
+        r#"name = "endless"
+summary = "a service and a script that wait"
+[[variants]]
+name = "endless"
+programs = ["sh", "tail"]
+[[services]]
+id = "server"
+command = "trap '' TERM INT HUP; exec tail -n 0 -f /dev/null /dev/zero.probe9p-service"
+ready = "true"
+[[cases]]
+id = "wait"
+title = "waits"
+services = ["server"]
+script = """
+case $PROBE9P_DIR in {paths}) ;; *) exit 0 ;; esac
+start server
+exec tail -n 0 -f /dev/null /dev/zero.probe9p-script
+"""
+"#
+    );
+    fs::write(&file, text).unwrap();
+    file.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn whoever_is_killed_in_mid_service_leaves_no_process_and_no_mount() {
+    if !fuse("whoever_is_killed_in_mid_service_leaves_no_process_and_no_mount") {
+        return;
+    }
+    for (paths, signal) in [
+        ("*/mnt/*", Signal::KILL),
+        ("*/mnt/*", Signal::INT),
+        ("*", Signal::KILL),
+        ("*", Signal::INT),
+    ] {
+        let place = Place::new();
+        let recipe = endless(&place, paths);
+        let args = [
+            "run", "--client", "fuse", "--recipe", &recipe, "--format", "jsonl",
+        ];
+        let mut run = Running::start(place.command(&args));
+        run.until("case_started");
+        let command = |pid: &Pid| {
+            let line = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero()));
+            String::from_utf8_lossy(&line.unwrap_or_default()).into_owned()
+        };
+        // The script goes on once its service runs.
+        let all = loop {
+            let all = descendants(run.pid());
+            let commands: Vec<String> = all.iter().map(command).collect();
+            let runs = |name: &str| commands.iter().any(|line| line.contains(name));
+            if runs("zero.probe9p-service") && runs("zero.probe9p-script") {
+                break all;
+            }
+            assert!(run.child.try_wait().unwrap().is_none(), "{commands:#?}");
+            thread::yield_now();
+        };
+        let all = handles(&all);
+        run.signal(signal);
+        let ran = run.end();
+        let killed = signal == Signal::KILL;
+        assert_eq!(ran.code, if killed { None } else { Some(130) }, "{ran:?}");
+        assert!(
+            all_end(&all, Duration::from_secs(30)),
+            "a process outlives the run: {paths}, {signal:?}"
+        );
+        assert_eq!(mounts(place.path()), [""; 0]);
+        if !killed {
+            assert_nothing_left(&place, &ran);
+        }
+    }
 }

@@ -338,7 +338,16 @@ impl Run<'_> {
         }
         let timed = |dir: &Path| -> io::Result<Duration> {
             fs::create_dir(dir)?;
-            Ok(self.script(dir, None)?.ran.duration)
+            let ran = self.script(dir, None)?.ran;
+            match ran.status.and_then(|status| status.code()) {
+                code if code == Some(self.case.expect.exit) => {
+                    Ok(ran.timed.unwrap_or(ran.duration))
+                }
+                _ => Err(io::Error::other(format!(
+                    "a run failed: {}",
+                    last_lines(&ran.output, 2)
+                ))),
+            }
         };
         let local = tempfile::Builder::new().prefix("probe9p-native-").tempdir();
         let measured = local.and_then(|local| {

@@ -57,7 +57,7 @@
 //! expect.patterns = ["^OK$"]         # of the output, line by line
 //! ```
 //!
-//! The script's helpers (`fact`, `fail`, `note`, `start`, `stop`, `kill9`, `run_as`, `owner`) and its environment are described
+//! The script's helpers (`fact`, `fail`, `note`, `timed`, `start`, `stop`, `kill9`, `run_as`, `open_root`, `owner`) and its environment are described
 //! in [`super::script`].
 
 mod expect;
@@ -250,8 +250,9 @@ pub struct Case {
     /// Whether it must have the volume to itself, because it changes what other cases see, such as the mode of `/`.
     #[serde(default)]
     pub alone: bool,
-    /// Whether its time counts. On the volume it is then run several times, by turns there and in a local directory
-    /// of the same machine; more than ten times slower is a guarantee lost.
+    /// Whether its time counts: that of its `timed` commands, or of all of it where it has none. On the volume it is
+    /// then run several times, by turns there and in a local directory of the same machine; more than ten times slower
+    /// over the whole interval is a guarantee lost.
     #[serde(default)]
     pub timed: bool,
     /// What must hold on both sides.

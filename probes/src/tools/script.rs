@@ -10,7 +10,9 @@
 //! - `fail TEXT…`, which ends the case with that text;
 //! - `start NAME`, which starts a service of the recipe and returns when it is ready, `stop NAME`, which asks it to
 //!   stop and returns when it has, and `kill9 NAME`, which kills it with all of its processes ([`super::service`]);
+//! - `timed COMMAND…`, which runs the command whose time counts when the case is timed, without what prepares it;
 //! - `run_as USER COMMAND…`, which runs a program as that user, a name or a number;
+//! - `open_root`, which lets other users than root into `/` and into the root of the case's file system;
 //! - `owner`, the uid that files in the case's directory have: on a volume the provider's, whoever makes them.
 //!
 //! As root a script has IPC and mounts of its own, with an empty `/dev/shm`, so that neither outlives it; and what it
@@ -53,6 +55,7 @@ fail() { printf '%s\n' "$*" >&2; exit 1; }
 start() { probe9p-service start "$1"; }
 stop() { probe9p-service stop "$1"; }
 kill9() { probe9p-service kill9 "$1"; }
+timed() { timed_from=$(date +%s%N); "$@"; printf '%s\n' $(($(date +%s%N) - timed_from)) >>"$PROBE9P_TIMES"; }
 run_as() {
     as_user=$1; shift
     case $as_user in
@@ -60,6 +63,7 @@ run_as() {
         *) setpriv --reuid="$as_user" --regid="$as_user" --clear-groups -- "$@" ;;
     esac
 }
+open_root() { chmod a+x / "$(stat -c %m "$PROBE9P_DIR")"; }
 owner() { stat -c %u "$PROBE9P_DIR"; }
 "#;
 
@@ -101,6 +105,8 @@ pub struct Ran {
     pub calls: Vec<FailedCall>,
     /// From start to end.
     pub duration: Duration,
+    /// The sum of what its `timed` commands took, when it had any.
+    pub timed: Option<Duration>,
 }
 
 impl Ran {
@@ -164,15 +170,16 @@ fn quoted(word: &OsStr) -> OsString {
 pub fn run(job: &Job<'_>) -> io::Result<Ran> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     let file = |name: &str| job.scratch.join(name);
-    let (script, output, facts, notes, calls) = (
+    let (script, output, facts, notes, calls, times) = (
         file("script"),
         file("output"),
         file("facts"),
         file("notes"),
         file("calls"),
+        file("times"),
     );
     fs::write(&script, [&[HELPERS], &job.text[..]].concat().join("\n"))?;
-    for made in [&facts, &notes, &calls] {
+    for made in [&facts, &notes, &calls, &times] {
         File::create(made)?;
     }
     let (temporary, home, native) = (
@@ -212,6 +219,7 @@ pub fn run(job: &Job<'_>) -> io::Result<Ran> {
         .env("PROBE9P_NATIVE", native)
         .env("PROBE9P_FACTS", &facts)
         .env("PROBE9P_NOTES", &notes)
+        .env("PROBE9P_TIMES", &times)
         .env(sqlite::RECORD, &calls)
         .envs(job.env.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
@@ -238,7 +246,16 @@ pub fn run(job: &Job<'_>) -> io::Result<Ran> {
             .filter_map(|line| serde_json::from_str(&line).ok())
             .collect(),
         duration,
+        timed: sum(lines(&times)?),
     })
+}
+
+/// The sum of times that are given in nanoseconds, one a line.
+fn sum(lines: impl Iterator<Item = String>) -> Option<Duration> {
+    let times = lines.filter_map(|line| line.parse().ok());
+    times
+        .map(Duration::from_nanos)
+        .reduce(|sum, time| sum + time)
 }
 
 /// Waits for the child until its limit; then nothing.
