@@ -242,7 +242,9 @@ impl Side {
             return Ok(None);
         };
         let name = here.file_name().unwrap_or_default().to_string_lossy();
-        let dir = local.join(format!("tmp-{}-{name}", self.name));
+        // Its number alone: sockets in it have short names only.
+        let number = name.split('-').next().unwrap_or_default();
+        let dir = local.join(format!("tmp-{}-{number}", self.name));
         self.make(&dir).map_err(|error| unmade(&dir, &error))?;
         Ok(Some(dir))
     }

@@ -1,15 +1,16 @@
 //! Whether a volume is much slower than a local directory: by turns, several times, judged by the whole interval.
 //!
 //! Both places are on the same machine, a guest's own memory for a guest's volume, so that a slow processor counts on
-//! both sides. One slow run proves nothing; only when the volume's fastest run takes more than ten times as long as the
-//! slowest local one is speed lost.
+//! both sides; and each turn's two runs follow one another, so that what else the machine does counts on both. One
+//! slow turn proves nothing: where the turns are not of one mind, more are taken and the outermost left out, and only
+//! when all that remain take more than ten times as long is speed lost.
 
 use std::{fmt, io, time::Duration};
 
-/// How often each place is measured.
-const ROUNDS: u32 = 3;
-/// How many runs that makes.
-pub const RUNS: u32 = 2 * ROUNDS;
+/// How many turns are taken at first, and how many at most.
+const TURNS: [usize; 2] = [3, 7];
+/// How many runs that makes at most.
+pub const RUNS: u32 = 2 * TURNS[1] as u32;
 /// How many times slower is slow.
 const SLOW: f64 = 10.0;
 
@@ -25,33 +26,41 @@ pub enum Place {
 /// How many times slower the volume is.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pace {
-    /// The volume's fastest run against the slowest local one.
+    /// In the fastest turn that counts.
     low: f64,
-    /// The volume's slowest run against the fastest local one.
+    /// In the slowest one.
     high: f64,
+    turns: usize,
 }
 
-/// Measures both places by turns.
-pub fn by_turns(mut measure: impl FnMut(Place, u32) -> io::Result<Duration>) -> io::Result<Pace> {
-    let (mut local, mut here) = (Vec::new(), Vec::new());
-    for round in 0..ROUNDS {
-        local.push(measure(Place::Local, round)?);
-        here.push(measure(Place::Here, round)?);
+/// Measures both places by turns; `measure` is given the place and the turn's number, from 0.
+pub fn by_turns(mut measure: impl FnMut(Place, usize) -> io::Result<Duration>) -> io::Result<Pace> {
+    let mut ratios = Vec::new();
+    loop {
+        let turn = ratios.len();
+        let local = measure(Place::Local, turn)?;
+        let here = measure(Place::Here, turn)?;
+        // Nothing takes no time at all.
+        ratios.push(here.as_secs_f64() / local.as_secs_f64().max(1e-6));
+        let pace = Pace::of(&ratios);
+        let decided = pace.low > SLOW || pace.high <= SLOW;
+        if ratios.len() >= TURNS[1] || ratios.len() >= TURNS[0] && decided {
+            return Ok(pace);
+        }
     }
-    Ok(Pace::of(&local, &here))
 }
 
 impl Pace {
-    fn of(local: &[Duration], here: &[Duration]) -> Self {
-        let seconds = |times: &[Duration]| {
-            let least = times.iter().min().map_or(0.0, Duration::as_secs_f64);
-            (least, times.iter().max().map_or(0.0, Duration::as_secs_f64))
-        };
-        let (local, here) = (seconds(local), seconds(here));
-        // Nothing takes no time at all.
+    /// Of the turns' ratios, of which there is one at least.
+    fn of(ratios: &[f64]) -> Self {
+        let mut sorted = ratios.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        let out = sorted.len().saturating_sub(TURNS[0]).div_ceil(2);
+        let counted = &sorted[out..sorted.len() - out];
         Pace {
-            low: here.0 / local.1.max(1e-6),
-            high: here.1 / local.0.max(1e-6),
+            low: counted.first().copied().unwrap_or_default(),
+            high: counted.last().copied().unwrap_or_default(),
+            turns: sorted.len(),
         }
     }
 
@@ -63,10 +72,10 @@ impl Pace {
 
 impl fmt::Display for Pace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Pace { low, high } = self;
+        let Pace { low, high, turns } = self;
         write!(
             f,
-            "{low:.0} to {high:.0} times slower than in a local directory of the same machine ({ROUNDS} runs of each, by turns)"
+            "{low:.0} to {high:.0} times slower than in a local directory of the same machine (in {turns} turns)"
         )
     }
 }
@@ -75,15 +84,38 @@ impl fmt::Display for Pace {
 mod tests {
     use super::*;
 
+    /// The pace of turns that take so many milliseconds on the volume, and ten locally; and how many were taken.
+    fn pace(here: &[u64]) -> (Pace, usize) {
+        let mut turns = 0;
+        let measured = by_turns(|place, turn| {
+            turns = turn + 1;
+            Ok(Duration::from_millis(match place {
+                Place::Local => 10,
+                Place::Here => here[turn],
+            }))
+        });
+        (measured.expect("nothing fails"), turns)
+    }
+
     #[test]
     fn only_the_whole_interval_makes_it_slow() {
-        let ms = |times: &[u64]| -> Vec<Duration> {
-            times.iter().map(|ms| Duration::from_millis(*ms)).collect()
-        };
-        assert!(Pace::of(&ms(&[10, 12, 11]), &ms(&[130, 125, 190])).is_slow());
-        assert!(!Pace::of(&ms(&[10, 13, 11]), &ms(&[130, 125, 190])).is_slow());
-        assert!(!Pace::of(&ms(&[10, 10, 10]), &ms(&[900, 90, 900])).is_slow());
-        let text = Pace::of(&ms(&[10, 12, 11]), &ms(&[132, 150, 190])).to_string();
-        assert!(text.starts_with("11 to 19 times slower"), "{text}");
+        let (slow, turns) = pace(&[130, 125, 190]);
+        assert!(slow.is_slow() && turns == 3, "{slow:?}");
+        let (fast, turns) = pace(&[30, 25, 90]);
+        assert!(!fast.is_slow() && turns == 3, "{fast:?}");
+        let text = pace(&[132, 150, 190]).0.to_string();
+        assert!(text.starts_with("13 to 19 times slower"), "{text}");
+    }
+
+    #[test]
+    fn turns_that_disagree_are_followed_by_more() {
+        // One turn in which something else went on.
+        let (slow, turns) = pace(&[300, 40, 310, 290, 300, 300, 300]);
+        assert!(slow.is_slow() && turns == 4, "{slow:?} {turns}");
+        let (fast, turns) = pace(&[30, 400, 31, 29, 30]);
+        assert!(!fast.is_slow() && turns == 4, "{fast:?} {turns}");
+        // What stays about ten is not shown to be slow.
+        let (about, turns) = pace(&[95, 105, 90, 110, 100, 120, 80]);
+        assert!(!about.is_slow() && turns == 7, "{about:?} {turns}");
     }
 }

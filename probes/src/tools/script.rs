@@ -31,7 +31,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc,
-    thread,
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -227,10 +227,12 @@ pub fn run(job: &Job<'_>) -> io::Result<Ran> {
         .stderr(out)
         .process_group(0)
         .spawn()?;
-    let status = wait(&child, job.limit);
+    let (status, reaper) = wait(&child, job.limit);
     let duration = began.elapsed();
     (job.before_the_end)();
     end_descendants();
+    // Were it still there, it would take the end of the next script's shell for somebody else's.
+    let _ = reaper.join();
     if fs::metadata("/")?.permissions() != root {
         fs::set_permissions("/", root)?;
     }
@@ -258,14 +260,14 @@ fn sum(lines: impl Iterator<Item = String>) -> Option<Duration> {
         .reduce(|sum, time| sum + time)
 }
 
-/// Waits for the child until its limit; then nothing.
+/// Waits for the child until its limit; then its status is nothing.
 ///
-/// What loses its parent meanwhile, such as a service that was killed, is reaped as well, also after the child's end.
-fn wait(child: &Child, limit: Duration) -> Option<ExitStatus> {
+/// What loses its parent meanwhile, such as a service that was killed, is reaped as well, also after the child's end: by
+/// the thread that is returned, which ends when no child is left.
+fn wait(child: &Child, limit: Duration) -> (Option<ExitStatus>, JoinHandle<()>) {
     let shell = child.id();
     let (tell, told) = mpsc::channel();
-    thread::spawn(move || {
-        // Ends when no child is left.
+    let reaper = thread::spawn(move || {
         loop {
             match rustix::process::wait(WaitOptions::empty()) {
                 Ok(Some((pid, status))) if pid.as_raw_nonzero().get() as u32 == shell => {
@@ -277,7 +279,7 @@ fn wait(child: &Child, limit: Duration) -> Option<ExitStatus> {
             }
         }
     });
-    told.recv_timeout(limit).ok()
+    (told.recv_timeout(limit).ok(), reaper)
 }
 
 /// Kills and reaps every process that descends from this one.
