@@ -269,7 +269,8 @@ fn table(result: &CaseResult, up: &Volume) -> String {
     for name in names.into_iter().filter(|_| both_ended(result)) {
         let (native, volume) = (result.native.facts.get(name), result.volume.facts.get(name));
         if native != volume {
-            let (native, volume) = (shortened(native), shortened(volume));
+            let alike = alike(native, volume);
+            let (native, volume) = (shortened(native, alike), shortened(volume, alike));
             let _ = writeln!(
                 text,
                 "  {name}\n    natively       {native}\n    on the volume  {volume}"
@@ -348,13 +349,31 @@ fn differing(result: &CaseResult) -> Vec<String> {
     found
 }
 
-/// A fact's value on one line.
-fn shortened(value: Option<&String>) -> String {
+/// How many lines two values have in common before they differ.
+fn alike(one: Option<&String>, other: Option<&String>) -> usize {
+    match (one, other) {
+        (Some(one), Some(other)) => {
+            let pairs = one.lines().zip(other.lines());
+            pairs.take_while(|(a, b)| a == b).count()
+        }
+        _ => 0,
+    }
+}
+
+/// A fact's value on one line, from where it differs.
+fn shortened(value: Option<&String>, alike: usize) -> String {
     const MOST: usize = 200;
     let Some(value) = value else {
         return "absent".to_owned();
     };
-    let line = value.lines().collect::<Vec<_>>().join(" ⏎ ");
+    let lines: Vec<&str> = value.lines().skip(alike).collect();
+    let mut line = match lines.is_empty() {
+        true => "(no more)".to_owned(),
+        false => lines.join(" ⏎ "),
+    };
+    if alike > 0 {
+        line.insert_str(0, &format!("line {}: ", alike + 1));
+    }
     match line.char_indices().nth(MOST) {
         Some((at, _)) => format!("{}…", &line[..at]),
         None => line,

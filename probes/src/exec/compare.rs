@@ -50,10 +50,13 @@ pub fn observations(native: &[Ran], volume: &Ran) -> (Observation, Observation) 
             .facts
             .extend(right.map(|value| (name.to_owned(), value)));
     };
-    compare("output", &|ran| output(ran, |finished| &finished.stdout));
-    compare("error output", &|ran| {
-        output(ran, |finished| &finished.stderr)
-    });
+    let streams: [(&str, Stream); 2] = [
+        ("output", |finished| &finished.stdout),
+        ("error output", |finished| &finished.stderr),
+    ];
+    for (name, stream) in streams {
+        compare(name, &|ran| output(ran, stream, None));
+    }
     let names: BTreeSet<String> = native.iter().chain([volume]).flat_map(names).collect();
     let differing: Vec<&String> = names
         .iter()
@@ -71,6 +74,19 @@ pub fn observations(native: &[Ran], volume: &Ran) -> (Observation, Observation) 
                 short_digest(parts.join("\n").as_bytes())
             ))
         });
+    }
+    for (name, stream) in streams {
+        // What is too long to be told whole is told by where it begins to differ.
+        if natively.facts.get(name) != on_volume.facts.get(name)
+            && let (Some(left), Some(right)) = (text(first, stream), text(volume, stream))
+        {
+            let at = left.lines().zip(right.lines()).take_while(|(a, b)| a == b);
+            let at = Some(at.count());
+            for (ran, seen) in [(first, &mut natively), (volume, &mut on_volume)] {
+                seen.facts
+                    .extend(output(ran, stream, at).map(|value| (name.to_owned(), value)));
+            }
+        }
     }
     if !varies.is_empty() && on_volume.outcome == Outcome::Ok {
         let varies: Vec<String> = varies.into_iter().collect();
@@ -153,19 +169,33 @@ fn last_line(ran: &Ran) -> String {
         .unwrap_or_default()
 }
 
-/// An output in words that two directories do not make different.
-fn output(ran: &Ran, of: impl Fn(&Finished) -> &Vec<u8>) -> Option<String> {
+/// One of a command's outputs.
+type Stream = fn(&Finished) -> &Vec<u8>;
+
+/// An output, in words that two directories do not make different.
+fn text(ran: &Ran, of: Stream) -> Option<String> {
     let Ran::Ended { finished, dir, .. } = ran else {
         return None;
     };
-    let text =
-        String::from_utf8_lossy(of(finished)).replace(&dir.display().to_string(), "$PROBE9P_DIR");
+    let text = String::from_utf8_lossy(of(finished));
+    Some(text.replace(&dir.display().to_string(), "$PROBE9P_DIR"))
+}
+
+/// An output as it is told: whole, or by its size, digest, and the line after the first `alike` ones.
+fn output(ran: &Ran, of: Stream, alike: Option<usize>) -> Option<String> {
+    let text = text(ran, of)?;
     Some(match text.trim_end() {
         "" => "empty".to_owned(),
         short if short.len() <= QUOTED => short.to_owned(),
         long => {
             let (lines, digest) = (long.lines().count(), short_digest(text.as_bytes()));
-            format!("{lines} lines, {} bytes, sha256 {digest}", text.len())
+            let mut told = format!("{lines} lines, {} bytes, sha256 {digest}", text.len());
+            if let Some(alike) = alike {
+                let line = long.lines().nth(alike).unwrap_or("(no more)");
+                let line: String = line.chars().take(200).collect();
+                told += &format!("; line {}: {line}", alike + 1);
+            }
+            told
         }
     })
 }
