@@ -4,8 +4,9 @@ mod common;
 
 use std::fs;
 
-use common::{Place, fuse};
+use common::{Place, fuse, skipped};
 use results::{Fidelity, Report};
+use server9p::stack::{Series, uml};
 
 /// A report of two cases on a plain directory, in a file of this name; its path.
 fn reported(place: &Place, name: &str) -> String {
@@ -118,5 +119,40 @@ fn a_stack_agrees_with_itself() {
     assert_eq!(fidelity.reference.stack.name(), stack);
     let agreement = &fidelity.candidates[0];
     assert_eq!((agreement.agreed, agreement.compared), (2, 2), "{ran:?}");
+    assert_eq!(place.left(), [""; 0]);
+}
+
+/// What the host does, small file systems in what is served, and what cannot be done: on the reference as on ours.
+#[test]
+fn our_server_agrees_with_the_reference() {
+    let test = "our_server_agrees_with_the_reference";
+    let stacks = probes::runner::volume::stacks();
+    let reference = stacks.iter().find(|stack| stack.name == "qemu/qemu/golem");
+    if let Some(why) = &reference.expect("it is listed").missing {
+        return skipped(test, why);
+    }
+    if let Err(why) = uml::kernels::find(Series::Linux5_10) {
+        return skipped(test, &why.to_string());
+    }
+    let place = Place::new();
+    let cases = "coherence.host_writes,coherence.posix_lock,space.full_write,special.mkfifo,inode.unlinked_fstat";
+    let ran = place.run(&[
+        "fidelity",
+        "--candidate",
+        "uml/server9p/golem",
+        "--case",
+        cases,
+        "--format",
+        "json",
+    ]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let fidelity: Fidelity = serde_json::from_str(&ran.stdout).unwrap();
+    let agreement = &fidelity.candidates[0];
+    let all = cases.split(',').count();
+    assert_eq!(
+        (agreement.agreed, agreement.compared),
+        (all, all),
+        "{ran:?}"
+    );
     assert_eq!(place.left(), [""; 0]);
 }

@@ -198,7 +198,7 @@ impl<'a> Engine<'a> {
                 Ok(result) => Told::Finished(Box::new(result)),
                 Err(StackError::Cancelled) => return,
                 Err(_) if self.cancel.asked() => return,
-                Err(StackError::Lost(_)) => Told::Suspect(index),
+                Err(StackError::Lost(_)) if company == Company::Others => Told::Suspect(index),
                 Err(error) => Told::Lost(error),
             };
             let _ = tell.send(news);
@@ -213,7 +213,7 @@ impl<'a> Engine<'a> {
         let mut times = self.options.repeat.max(1);
         let mut run = 0;
         while run < times {
-            native.push(self.native.observe(&case.id, &case.child_args, limit)?);
+            native.push(self.natively(case, &[], limit)?);
             volume.push(self.on_volume(self.volume, case, &[], company)?);
             run += 1;
             let agree = matches!(
@@ -251,6 +251,22 @@ impl<'a> Engine<'a> {
 
     fn limit(&self, case: &PlannedCase) -> Duration {
         case.limit.mul_f64(self.options.timeout_scale)
+    }
+
+    /// Runs a case natively. That may be in the volume's world, which is lost with a volume that died of the run before
+    /// and is up again for the next.
+    fn natively(
+        &self,
+        case: &PlannedCase,
+        added: &[std::ffi::OsString],
+        limit: Duration,
+    ) -> Result<Observation, StackError> {
+        let args = [case.child_args.as_slice(), added].concat();
+        let run = || self.native.observe(&case.id, &args, limit);
+        match run() {
+            Err(StackError::Lost(_)) if !self.cancel.asked() => run(),
+            seen => seen,
+        }
     }
 
     /// Runs a case on a volume. When the volume dies under a case that has it to itself, that is what the
@@ -319,11 +335,10 @@ impl<'a> Engine<'a> {
                 Err(why) => return Ok(tried(false, format!("was not run: {why}"))),
             },
         };
-        let args = [case.child_args.as_slice(), remedy.child_args.as_slice()].concat();
         let native = if remedy.child_args.is_empty() {
             native.to_vec()
         } else {
-            vec![self.native.observe(&case.id, &args, self.limit(case))?]
+            vec![self.natively(case, &remedy.child_args, self.limit(case))?]
         };
         let side = other.as_deref().unwrap_or(self.volume);
         let volume = self.on_volume(side, case, &remedy.child_args, company)?;

@@ -2,9 +2,9 @@
 
 use std::{
     ffi::CString,
-    io::{ErrorKind, IoSliceMut},
+    io::ErrorKind,
     os::{
-        fd::{AsFd, AsRawFd, OwnedFd},
+        fd::{AsRawFd, OwnedFd},
         unix::net::UnixStream,
     },
     path::{Path, PathBuf},
@@ -14,7 +14,6 @@ use std::{
 use rustix::{
     io::{FdFlags, fcntl_getfd, fcntl_setfd},
     mount::{MountFlags, UnmountFlags},
-    net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg},
 };
 
 use super::{FuseError, FuseOptions, MountBy};
@@ -113,7 +112,7 @@ fn by_fusermount(mountpoint: &Path, data: &str) -> Result<OwnedFd, FuseError> {
             _ => refused(error.to_string()),
         })?;
     drop(theirs);
-    let device = receive_fd(&ours);
+    let device = crate::stack::process::receive_fd(&ours);
     let output = child
         .wait_with_output()
         .map_err(|error| refused(error.to_string()))?;
@@ -122,24 +121,6 @@ fn by_fusermount(mountpoint: &Path, data: &str) -> Result<OwnedFd, FuseError> {
     // It may be inherited by nobody: a second holder would keep the mount alive.
     fcntl_setfd(&device, FdFlags::CLOEXEC).map_err(|error| refused(error.to_string()))?;
     Ok(device)
-}
-
-/// The one descriptor that comes over a socket; `None` where none does.
-pub(super) fn receive_fd(from: impl AsFd) -> Option<OwnedFd> {
-    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let mut byte = [0];
-    let got = recvmsg(
-        from.as_fd(),
-        &mut [IoSliceMut::new(&mut byte)],
-        &mut control,
-        RecvFlags::CMSG_CLOEXEC,
-    );
-    got.ok()?;
-    control.drain().find_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
-        _ => None,
-    })
 }
 
 /// Unmounts, even when programs still have files open there.

@@ -1,7 +1,8 @@
 //! The process that a peer's server lives under: `@peer`.
 //!
 //! A peer knows nothing of our life lines. This process starts it, as an ordinary user where it is root's, and
-//! ends it when the life line closes; and it ends with this process.
+//! ends it when the life line closes; and it ends with this process. A peer that serves on when its connection ends, for
+//! whoever connects next, is ended then: nobody will.
 
 use std::{
     ffi::OsString,
@@ -9,23 +10,21 @@ use std::{
     io,
     os::{
         fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd},
-        unix::{ffi::OsStringExt, process::CommandExt},
+        unix::{ffi::OsStringExt, net::UnixStream, process::CommandExt},
     },
     path::Path,
-    process::{Command, ExitCode, ExitStatus, Stdio},
+    process::{Command, ExitCode, Stdio},
 };
 
 use nix::{
-    fcntl::OFlag,
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::{prctl, signal::Signal},
-    unistd::pipe2,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::stack::{
     live::Served,
-    process::{Helper, become_user, describe, inherit},
+    process::{Helper, become_user, describe, inherit, receive_fd, send_fd},
 };
 
 /// What the keeper is told.
@@ -52,7 +51,7 @@ pub fn start(
     run_as: Option<(u32, u32)>,
 ) -> io::Result<Served> {
     let file = File::open(program)?;
-    let (theirs, life) = pipe2(OFlag::O_CLOEXEC)?;
+    let (theirs, life) = UnixStream::pair()?;
     let name = program.file_name().unwrap_or_default().to_owned();
     let config = PeerConfig {
         program: file.as_raw_fd(),
@@ -65,15 +64,23 @@ pub fn start(
         life: theirs.as_raw_fd(),
     };
     let keeper = Helper::start(what, "@peer", &config, &[file.as_fd(), theirs.as_fd()])?;
-    Ok((keeper, life))
+    Ok((keeper, life.into()))
+}
+
+/// Tells the keeper at the other end of a life line which connection the peer serves: the client's end of it.
+///
+/// # Errors
+/// The system's.
+pub fn serves(life: &OwnedFd, connection: &UnixStream) -> io::Result<()> {
+    send_fd(life, connection.as_fd())
 }
 
 /// Is the keeper process.
 pub fn main(config: PeerConfig) -> ExitCode {
     match keep(config) {
         Ok(None) => ExitCode::SUCCESS,
-        Ok(Some(status)) => {
-            eprintln!("it {}", describe(status));
+        Ok(Some(why)) => {
+            eprintln!("it {why}");
             ExitCode::FAILURE
         }
         Err(err) => {
@@ -83,8 +90,8 @@ pub fn main(config: PeerConfig) -> ExitCode {
     }
 }
 
-/// How the peer ended, if that came before the end of its life line.
-fn keep(config: PeerConfig) -> io::Result<Option<ExitStatus>> {
+/// Why the peer is no use any more, if that came before the end of its life line.
+fn keep(config: PeerConfig) -> io::Result<Option<String>> {
     // SAFETY: both descriptors were inherited for this process to own, and are taken only here.
     let [program, life] =
         [config.program, config.life].map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
@@ -111,16 +118,29 @@ fn keep(config: PeerConfig) -> io::Result<Option<ExitStatus>> {
     let mut child = command.spawn()?;
     let pid = rustix::process::Pid::from_child(&child);
     let ended = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?;
+    let mut connection: Option<OwnedFd> = None;
     loop {
-        let mut fds = [&ended, &life].map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN));
+        let mut fds = [&ended, &life]
+            .map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN))
+            .to_vec();
+        // No events are asked for, so that only its end wakes: what comes is the client's to read.
+        let watched = connection.as_ref();
+        fds.extend(watched.map(|fd| PollFd::new(fd.as_fd(), PollFlags::empty())));
         if poll(&mut fds, PollTimeout::NONE).is_err() {
             continue;
         }
-        if fds[0].any() == Some(true) {
-            return child.wait().map(Some);
+        let woke: Vec<bool> = fds.iter().map(|fd| fd.any() == Some(true)).collect();
+        if woke[0] {
+            return child.wait().map(|status| Some(describe(status)));
+        }
+        if woke[1]
+            && let Some(told) = receive_fd(&life)
+        {
+            connection = Some(told);
+            continue;
         }
         child.kill()?;
         child.wait()?;
-        return Ok(None);
+        return Ok((!woke[1]).then(|| "lost its connection to the client".into()));
     }
 }

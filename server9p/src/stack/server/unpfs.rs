@@ -71,7 +71,10 @@ pub(super) fn start(site: &Site) -> Result<(UnixStream, Served), StackError> {
     let began = Instant::now();
     loop {
         match UnixStream::connect(&socket) {
-            Ok(stream) => return Ok((stream, (keeper, life))),
+            Ok(stream) => {
+                peer::serves(&life, &stream).map_err(failed)?;
+                return Ok((stream, (keeper, life)));
+            }
             Err(_) if !keeper.wait(PAUSE) && began.elapsed() < PATIENCE => {}
             Err(err) => {
                 let ended = keeper.wait(Duration::ZERO);

@@ -19,11 +19,11 @@ mod filter;
 mod supervisor;
 
 use std::{
-    io::{self, IoSlice},
+    io,
     os::fd::{AsFd, BorrowedFd},
 };
 
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use crate::stack::process::send_fd;
 
 pub(super) use supervisor::start;
 
@@ -37,11 +37,5 @@ pub(super) use supervisor::start;
 /// `Unsupported` on processors for which there is no filter. Nothing is changed then.
 pub fn supervise_this_process(to: BorrowedFd) -> io::Result<()> {
     let listener = filter::install()?;
-    let fds = [listener.as_fd()];
-    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    control.push(SendAncillaryMessage::ScmRights(&fds));
-    let byte = [IoSlice::new(b"f")];
-    sendmsg(to, &byte, &mut control, SendFlags::NOSIGNAL)?;
-    Ok(())
+    send_fd(to, listener.as_fd())
 }

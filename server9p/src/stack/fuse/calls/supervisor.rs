@@ -11,10 +11,7 @@ use std::{
 use libc::{seccomp_data, seccomp_notif, seccomp_notif_resp};
 
 use super::caller::{Caller, statx_known};
-use crate::stack::{
-    Cache,
-    fuse::{mount::receive_fd, volume::Volume},
-};
+use crate::stack::{Cache, fuse::volume::Volume, process::receive_fd};
 
 /// One may wait for the server, by a path on the volume, and the others answer meanwhile.
 const THREADS: usize = 3;
