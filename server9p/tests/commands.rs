@@ -158,3 +158,31 @@ fn a_killed_supervisor_leaves_nothing_of_its_command() {
     assert_eq!(done.ended, Ended::Signal(libc::SIGKILL));
     wait_gone(&pids);
 }
+
+#[test]
+fn a_supervisor_serves_command_after_command_until_it_is_killed() {
+    let tmp = tempfile::tempdir().unwrap();
+    let world = Arc::new(world(tmp.path()));
+    let fifo = tmp.path().join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let start = |script: &str| {
+        let (world, command) = (Arc::clone(&world), sh(tmp.path(), script));
+        thread::spawn(move || {
+            let done = world.run(&command).unwrap();
+            assert_eq!(done.ended, Ended::Code(0));
+            String::from_utf8(done.stdout).unwrap()
+        })
+    };
+    // It has a supervisor of its own, as long as it waits.
+    let killer = start("read pid < fifo; kill -9 $pid");
+    let mark = mark(5);
+    let leave = format!("setsid sleep {mark} >/dev/null 2>&1 & echo $PPID");
+    let first = start(&leave).join().unwrap();
+    assert_eq!(marked(&mark), Vec::<u32>::new());
+    assert_eq!(start("echo $PPID").join().unwrap(), first);
+    std::fs::write(&fifo, &first).unwrap();
+    killer.join().unwrap();
+    // Two at once, so that there is use for both.
+    let ends = [start("cat fifo"), start("echo met > fifo")].map(|end| end.join().unwrap());
+    assert_eq!(ends[0], "met\n");
+}

@@ -22,8 +22,8 @@ use std::{
 
 use rustix::{
     fs::{
-        AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, ResolveFlags, flock, fstat, openat2,
-        unlinkat,
+        AtFlags, Dir, FileType, FlockOperation, IFlags, Mode, OFlags, ResolveFlags, flock, fstat,
+        ioctl_getflags, ioctl_setflags, openat2, unlinkat,
     },
     io::Errno,
 };
@@ -104,10 +104,24 @@ impl Workdir {
         fs::create_dir(&path)?;
         // Whatever the umask is.
         fs::set_permissions(&path, Permissions::from_mode(0o755))?;
+        spread(&path);
         if let Some((uid, gid)) = owner {
             chown(&path, Some(uid), Some(gid))?;
         }
         Ok(path)
+    }
+}
+
+/// Lets ext4 put each directory made in this one into a block group of its own, as it does with a root's (`chattr
+/// +T`). Otherwise all files of all cases come to lie in one, where ext4 goes over the inodes that were removed during
+/// the last minutes whenever a file is made: after a case of some thousand files that takes longer than all else.
+fn spread(path: &Path) {
+    let Ok(directory) = open_directory(rustix::fs::CWD, path.as_os_str()) else {
+        return;
+    };
+    // Other file systems have no such flag, and no need of it.
+    if let Ok(flags) = ioctl_getflags(&directory) {
+        let _ = ioctl_setflags(&directory, flags | IFlags::TOPDIR);
     }
 }
 

@@ -38,9 +38,16 @@ const NOT_FOUND: i32 = 127;
 /// Exit code of a command of our own that failed: they say no more than that.
 const OWN_FAULT: i32 = 70;
 
-/// Becomes the command; on failure writes a sentence to its standard error and exits as shells do.
-pub fn run(spec: &CommandSpec, stdout: &OwnedFd, stderr: &OwnedFd, supervisor: u32) -> ! {
-    let (code, why) = match become_command(spec, stdout, stderr, supervisor) {
+/// Becomes the command; on failure writes a sentence to its standard error and exits as shells do. With `line` its
+/// standard input is what this process's is.
+pub fn run(
+    spec: &CommandSpec,
+    line: bool,
+    stdout: &OwnedFd,
+    stderr: &OwnedFd,
+    supervisor: u32,
+) -> ! {
+    let (code, why) = match become_command(spec, line, stdout, stderr, supervisor) {
         Ok(never) => match never {},
         Err(failed) => failed,
     };
@@ -57,6 +64,7 @@ enum Never {}
 
 fn become_command(
     spec: &CommandSpec,
+    line: bool,
     stdout: &OwnedFd,
     stderr: &OwnedFd,
     supervisor: u32,
@@ -66,8 +74,7 @@ fn become_command(
         .write(true)
         .open("/dev/null")
         .map_err(failed("open /dev/null"))?;
-    // A line is the supervisor's standard input already.
-    let input = spec.line.is_none().then_some((null.as_raw_fd(), 0));
+    let input = (!line).then_some((null.as_raw_fd(), 0));
     let outputs = [(stderr.as_raw_fd(), 2), (stdout.as_raw_fd(), 1)];
     for (from, to) in outputs.into_iter().chain(input) {
         // SAFETY: duplicates an open descriptor onto a standard one, which nothing else here owns.

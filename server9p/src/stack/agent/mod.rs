@@ -5,7 +5,7 @@
 //! one thread: it may fork without care, and `PR_SET_PDEATHSIG`, which means the thread, means the process.
 //! When its link closes it kills what it runs and exits.
 //!
-//! [`frame`] is what travels, [`shim`] supervises one command, [`exec`] starts it, [`descendants`] ends it
+//! [`frame`] is what travels, [`shim`] supervises a command, [`exec`] starts it, [`descendants`] ends it
 //! with all that it left; [`process`] is its `main`, [`link`] the orchestrator's side.
 
 pub mod descendants;
@@ -19,7 +19,6 @@ use std::{
     collections::HashMap,
     io::{self, Read, Write},
     os::{fd::AsFd, unix::net::UnixStream},
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -35,10 +34,10 @@ use nix::{
 };
 
 use self::{
-    frame::{FromAgent, Pieces, ToAgent},
+    frame::{FromAgent, Pieces, Run, ToAgent},
     shim::{FromShim, Shim},
 };
-use crate::stack::{CommandSpec, Ended, Finished, Mounted, guest::GuestConfig};
+use crate::stack::{Ended, Finished, Mounted, guest::GuestConfig};
 
 /// What an agent's commands run on, and how it is ended by force.
 pub trait Ground {
@@ -101,6 +100,7 @@ where
         signals,
         ground,
         running: HashMap::new(),
+        free: Vec::new(),
         lost: false,
         strays: false,
     };
@@ -138,6 +138,8 @@ struct Agent<L, G> {
     signals: SignalFd,
     ground: G,
     running: HashMap<u64, Running>,
+    /// Supervisors without a command.
+    free: Vec<Shim>,
     lost: bool,
     /// Whether a supervisor was killed, so that what it supervised may have become the agent's children.
     strays: bool,
@@ -148,6 +150,32 @@ struct Running {
     pieces: Pieces,
     /// The other end of the command's standard input, when that is a line and open.
     line: Option<UnixStream>,
+    /// Whether the supervisor may have another command.
+    free_after: bool,
+}
+
+impl Running {
+    fn under(shim: Shim) -> Running {
+        Running {
+            shim,
+            pieces: Pieces::default(),
+            line: None,
+            free_after: true,
+        }
+    }
+}
+
+/// Gives a command with a line to a supervisor of its own, which inherits the line.
+fn start_on_line(run: Box<Run>) -> io::Result<Running> {
+    let (ours, theirs) = UnixStream::pair()?;
+    ours.set_nonblocking(true)?;
+    let mut shim = Shim::start(Some(theirs))?;
+    shim.run(run).map_err(|(err, _)| err)?;
+    Ok(Running {
+        line: Some(ours),
+        free_after: false,
+        ..Running::under(shim)
+    })
 }
 
 enum Woke {
@@ -177,7 +205,7 @@ where
                     Woke::Shim(id) => self.hear_shim(id)?,
                     Woke::Line(id) => self.hear_line(id)?,
                     Woke::Link => {
-                        let mut buffer = [0; 65536];
+                        let mut buffer = [0; shim::BUFFER];
                         match (&self.link).read(&mut buffer) {
                             Ok(0) => return Ok(()),
                             Ok(n) => pieces.push(&buffer[..n]),
@@ -186,10 +214,7 @@ where
                         }
                         while let Some((frame, body)) = pieces.take()? {
                             match frame {
-                                ToAgent::Run(run) => {
-                                    let (id, line) = (run.id, run.line);
-                                    self.start(id, run.into_spec(), line)?;
-                                }
+                                ToAgent::Run(run) => self.start(run)?,
                                 ToAgent::Kill(id) => self.kill(id),
                                 ToAgent::Say(id) => self.answer(id, &body),
                                 ToAgent::Stop => return Ok(()),
@@ -226,19 +251,16 @@ where
         woke
     }
 
-    fn start(&mut self, id: u64, mut spec: CommandSpec, line: bool) -> io::Result<()> {
-        let started = line.then(UnixStream::pair).transpose().and_then(|pair| {
-            let (ours, theirs) = pair.unzip();
-            if let Some(line) = &ours {
-                line.set_nonblocking(true)?;
-            }
-            spec.line = theirs.map(Arc::new);
-            Ok((Shim::start(id, &spec)?, ours))
-        });
+    /// Gives a command to a supervisor.
+    fn start(&mut self, run: Box<Run>) -> io::Result<()> {
+        let id = run.id;
+        let started = match run.line {
+            true => start_on_line(run),
+            false => self.start_on_nothing(run),
+        };
         match started {
-            Ok((shim, line)) => {
-                let pieces = Pieces::default();
-                self.running.insert(id, Running { shim, pieces, line });
+            Ok(running) => {
+                self.running.insert(id, running);
                 Ok(())
             }
             Err(err) => {
@@ -253,10 +275,23 @@ where
         }
     }
 
+    /// Gives a command without a line to a supervisor that is free, or to a new one.
+    fn start_on_nothing(&mut self, mut run: Box<Run>) -> io::Result<Running> {
+        while let Some(mut shim) = self.free.pop() {
+            match shim.run(run) {
+                Ok(()) => return Ok(Running::under(shim)),
+                // Somebody killed it while it was free.
+                Err((_, back)) => run = back,
+            }
+        }
+        let mut shim = Shim::start(None)?;
+        shim.run(run).map_err(|(err, _)| err)?;
+        Ok(Running::under(shim))
+    }
+
     fn kill(&mut self, id: u64) {
         if let Some(running) = self.running.get_mut(&id) {
-            // A supervisor that is gone already needs no word.
-            let _ = running.shim.socket.write_all(b"k");
+            running.shim.kill(id);
         }
     }
 
@@ -265,7 +300,7 @@ where
         let Some(running) = self.running.get_mut(&id) else {
             return Ok(());
         };
-        let mut buffer = [0; 65536];
+        let mut buffer = [0; shim::BUFFER];
         let came = running.line.as_mut().map(|line| line.read(&mut buffer));
         match came {
             Some(Ok(n)) if n > 0 => self.say(&FromAgent::Said(id), &buffer[..n]),
@@ -291,7 +326,7 @@ where
         let Some(running) = self.running.get_mut(&id) else {
             return Ok(());
         };
-        let mut buffer = [0; 65536];
+        let mut buffer = [0; shim::BUFFER];
         let came = match running.shim.socket.read(&mut buffer) {
             Ok(came) => came,
             Err(err) if err.kind() == io::ErrorKind::Interrupted => return Ok(()),
@@ -318,7 +353,8 @@ where
                 None => return Ok(()),
                 Some((FromShim::Stuck, _)) => self.abort(id)?,
                 Some((FromShim::Ended(end), body)) => {
-                    self.running.remove(&id);
+                    let ended = self.running.remove(&id).filter(|r| r.free_after);
+                    self.free.extend(ended.map(|r| r.shim));
                     self.say(&FromAgent::Ended(end), &body)?;
                 }
             }
@@ -352,10 +388,14 @@ where
     /// and what the command had started becomes the agent's, which the next end of a child brings here.
     fn reap(&mut self) -> io::Result<()> {
         let mut lost = None;
-        let ground = &mut self.ground;
-        descendants::reap(|pid, status| lost = ground.ended(pid, status).or(lost.take()));
+        let (ground, free) = (&mut self.ground, &mut self.free);
+        descendants::reap(|pid, status| {
+            free.retain(|shim| shim.pid != pid);
+            lost = ground.ended(pid, status).or(lost.take());
+        });
         if self.strays {
-            let known = self.running.values().map(|r| r.shim.pid);
+            let running = self.running.values().map(|r| &r.shim);
+            let known = running.chain(&self.free).map(|shim| shim.pid);
             let known: Vec<Pid> = known.chain(self.ground.process()).collect();
             descendants::kill_strays(&known);
         }
@@ -376,8 +416,9 @@ where
 
     /// Kills what runs and brings the volume down.
     fn end(&mut self) {
-        // The end of its socket tells a supervisor to kill its command.
-        let supervisors: Vec<Pid> = self.running.drain().map(|(_, r)| r.shim.pid).collect();
+        // The end of its socket tells a supervisor to kill its command and to exit.
+        let running = self.running.drain().map(|(_, r)| r.shim);
+        let supervisors: Vec<Pid> = running.chain(self.free.drain(..)).map(|s| s.pid).collect();
         if !self.await_end_of(supervisors) {
             self.ground.abort();
         }

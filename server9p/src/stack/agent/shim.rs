@@ -1,8 +1,9 @@
-//! One command with its own supervisor.
+//! Commands, each with a supervisor to itself while it runs.
 //!
-//! The agent forks a supervisor for every command, a subreaper, so that a daemon which the command leaves
-//! belongs to that command and to no other. It collects the command's output, holds it to its limit, and
-//! ends only when nothing of it is left. It never touches the volume itself: whoever does may be stuck there.
+//! A supervisor is a process that the agent forks, a subreaper, so that a daemon which a command leaves belongs to
+//! that command and to no other. It collects the command's output, holds it to its limit, and says that it ended only
+//! when nothing of it is left. Then it is free for another command: in a user-mode Linux a fork costs as much as a short
+//! case. It never touches the volume itself: whoever does may be stuck there.
 
 use std::{
     fs,
@@ -30,9 +31,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     descendants, exec,
-    frame::{self, EndOf},
+    frame::{self, EndOf, Pieces, Run},
 };
-use crate::stack::{CommandSpec, Ended, Finished};
+use crate::stack::{Ended, Finished};
 
 /// How long killed processes may take to go away before the volume is taken to hold them, and how long they
 /// may take once it was aborted.
@@ -41,12 +42,24 @@ pub const GRACE: Duration = Duration::from_secs(3);
 /// The most of each output, in bytes, that is kept.
 const MOST_OUTPUT: usize = 1 << 20;
 
-/// From a supervisor to its agent. The agent sends nothing back but a byte, or the end of the socket: kill.
+/// How much is read at once, in bytes. A buffer on the stack is filled with zeros, and so faulted in, by each process.
+pub const BUFFER: usize = 8 << 10;
+
+/// From the agent to a supervisor. The end of the socket means: kill what runs, and exit.
+#[derive(Debug, Serialize, Deserialize)]
+enum ToShim {
+    /// Run a command.
+    Run(Box<Run>),
+    /// Kill the command of this id, if it still runs.
+    Kill(u64),
+}
+
+/// From a supervisor to its agent.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum FromShim {
     /// Killed processes do not go away: abort the volume.
     Stuck,
-    /// Nothing of the command is left, or nothing helps; its output follows.
+    /// Nothing of the command is left, and the supervisor is free; or nothing helps, and it exits. The output follows.
     Ended(EndOf),
 }
 
@@ -60,11 +73,11 @@ pub struct Shim {
 }
 
 impl Shim {
-    /// Forks a supervisor for a command.
+    /// Forks a supervisor; one with a line serves one command, whose standard input the line is.
     ///
     /// # Errors
     /// The system's, when it has no process or descriptor left.
-    pub fn start(id: u64, spec: &CommandSpec) -> io::Result<Shim> {
+    pub fn start(line: Option<UnixStream>) -> io::Result<Shim> {
         let (ours, theirs) = UnixStream::pair()?;
         // SAFETY: an agent has one thread, so its fork may do what any process may.
         match unsafe { fork() }? {
@@ -74,11 +87,7 @@ impl Shim {
             }),
             ForkResult::Child => {
                 drop(ours);
-                if let Some(line) = &spec.line {
-                    // SAFETY: duplicates an open descriptor onto a standard one, which nothing here owns.
-                    unsafe { libc::dup2(line.as_raw_fd(), 0) };
-                }
-                let code = match supervise(id, spec, theirs) {
+                let code = match serve(theirs, line) {
                     Ok(()) => 0,
                     Err(_) => 1,
                 };
@@ -87,16 +96,61 @@ impl Shim {
             }
         }
     }
+
+    /// Gives it a command; it must have none.
+    ///
+    /// # Errors
+    /// The socket's, when the supervisor is dead.
+    pub fn run(&mut self, run: Box<Run>) -> Result<(), (io::Error, Box<Run>)> {
+        let frame = ToShim::Run(run);
+        frame::write(&mut self.socket, &frame, b"").map_err(|error| match frame {
+            ToShim::Run(run) => (error, run),
+            ToShim::Kill(_) => unreachable!("made above"),
+        })
+    }
+
+    /// Kills its command, which is reported like any other end.
+    pub fn kill(&mut self, id: u64) {
+        // A supervisor that is gone already needs no word.
+        let _ = frame::write(&mut self.socket, &ToShim::Kill(id), b"");
+    }
 }
 
-fn supervise(id: u64, spec: &CommandSpec, mut agent: UnixStream) -> io::Result<()> {
+/// Is a supervisor, until the agent closes the socket or a command cannot be got rid of.
+fn serve(mut agent: UnixStream, line: Option<UnixStream>) -> io::Result<()> {
+    if let Some(line) = line {
+        // SAFETY: duplicates an open descriptor onto a standard one, which nothing here owns.
+        unsafe { libc::dup2(line.as_raw_fd(), 0) };
+    }
     close_all_but(agent.as_fd());
     prctl::set_child_subreaper(true)?;
     let mut wanted = SigSet::empty();
     wanted.add(Signal::SIGCHLD);
     wanted.thread_block()?;
-    let signals = SignalFd::with_flags(&wanted, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+    let mut watch = Watch {
+        signals: SignalFd::with_flags(&wanted, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?,
+        outputs: Vec::new(),
+        orders: Pieces::default(),
+    };
+    loop {
+        match watch.orders.take()? {
+            Some((ToShim::Run(run), _)) => {
+                if !supervise(*run, &mut agent, &mut watch)? {
+                    return Ok(());
+                }
+            }
+            // It came when that command had ended.
+            Some((ToShim::Kill(_), _)) => {}
+            None if !watch.hear(&mut agent)? => return Ok(()),
+            None => {}
+        }
+    }
+}
 
+/// Runs a command to the end of all that it starts; says whether there is an end.
+fn supervise(run: Run, agent: &mut UnixStream, watch: &mut Watch) -> io::Result<bool> {
+    let (id, line) = (run.id, run.line);
+    let spec = run.into_spec();
     let (stdout, child_stdout) = pipe2(OFlag::O_CLOEXEC)?;
     let (stderr, child_stderr) = pipe2(OFlag::O_CLOEXEC)?;
     let supervisor = process::id();
@@ -104,28 +158,26 @@ fn supervise(id: u64, spec: &CommandSpec, mut agent: UnixStream) -> io::Result<(
     // SAFETY: this process has one thread.
     let main = match unsafe { fork() }? {
         ForkResult::Parent { child } => child,
-        ForkResult::Child => exec::run(spec, &child_stdout, &child_stderr, supervisor),
+        ForkResult::Child => exec::run(&spec, line, &child_stdout, &child_stderr, supervisor),
     };
     drop((child_stdout, child_stderr));
-
-    let mut watch = Watch {
-        signals,
-        outputs: [Output::new(stdout)?, Output::new(stderr)?],
-        main,
-        main_ended: None,
-    };
-    let (ended, duration) = watch.until_main_ends(&agent, started, spec.limit);
+    watch.outputs = vec![Output::new(stdout)?, Output::new(stderr)?];
+    let (ended, duration) = watch.until_main_ends(id, main, agent, started, spec.limit)?;
 
     let mut seen = |_, _| {};
     let mut gone = descendants::kill_all(GRACE, &mut seen, || watch.pause());
     if !gone {
-        frame::write(&mut agent, &FromShim::Stuck, b"")?;
+        frame::write(agent, &FromShim::Stuck, b"")?;
         gone = descendants::kill_all(GRACE, &mut seen, || watch.pause());
     }
     if spec.fresh && gone {
         let _ = fs::remove_dir_all(&spec.cwd);
     }
-    let [stdout, mut stderr] = watch.outputs.map(Output::finish);
+    let mut outputs = watch.outputs.drain(..).map(Output::finish);
+    let (stdout, mut stderr) = (
+        outputs.next().unwrap_or_default(),
+        outputs.next().unwrap_or_default(),
+    );
     if !gone {
         stderr.extend_from_slice(
             b"\nprobe9p: processes of this command did not go away, though they were killed and the volume \
@@ -139,26 +191,30 @@ fn supervise(id: u64, spec: &CommandSpec, mut agent: UnixStream) -> io::Result<(
         duration,
     };
     let (end, body) = EndOf::pack(id, &finished);
-    frame::write(&mut agent, &FromShim::Ended(end), &body)
+    frame::write(agent, &FromShim::Ended(end), &body)?;
+    Ok(gone)
 }
 
+/// What a supervisor listens to.
 struct Watch {
     signals: SignalFd,
-    outputs: [Output; 2],
-    main: Pid,
-    main_ended: Option<Ended>,
+    /// The present command's output and error output.
+    outputs: Vec<Output>,
+    /// What the agent has said.
+    orders: Pieces,
 }
 
 impl Watch {
     /// Waits for the command's own end, its limit, or the agent's word to kill it.
     fn until_main_ends(
         &mut self,
-        agent: &UnixStream,
+        id: u64,
+        main: Pid,
+        agent: &mut UnixStream,
         started: Instant,
         limit: Duration,
-    ) -> (Ended, Duration) {
+    ) -> io::Result<(Ended, Duration)> {
         loop {
-            let main = self.main;
             let mut ended = None;
             descendants::reap(|pid, status| {
                 if pid == main {
@@ -166,16 +222,40 @@ impl Watch {
                 }
             });
             let spent = started.elapsed();
-            if let Some(ended) = ended.or(self.main_ended) {
-                return (ended, spent);
+            if let Some(ended) = ended {
+                return Ok((ended, spent));
             }
             if spent >= limit {
-                return (Ended::TimedOut, spent);
+                return Ok((Ended::TimedOut, spent));
             }
-            if self.wait(Some(agent.as_fd()), limit - spent) {
-                return (Ended::TimedOut, started.elapsed());
+            if self.wait(Some(agent.as_fd()), limit - spent)
+                && (!self.hear(agent)? || self.told_to_kill(id)?)
+            {
+                return Ok((Ended::TimedOut, started.elapsed()));
             }
         }
+    }
+
+    /// Reads what the agent says; false when it is gone.
+    fn hear(&mut self, agent: &mut UnixStream) -> io::Result<bool> {
+        let mut buffer = [0; BUFFER];
+        match agent.read(&mut buffer) {
+            Ok(came) => {
+                self.orders.push(&buffer[..came]);
+                Ok(came > 0)
+            }
+            Err(err) if err.kind() == io::ErrorKind::Interrupted => Ok(true),
+            Err(err) => Err(err),
+        }
+    }
+
+    fn told_to_kill(&mut self, id: u64) -> io::Result<bool> {
+        while let Some((order, _)) = self.orders.take()? {
+            if matches!(order, ToShim::Kill(wanted) if wanted == id) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Waits for output, a child's end, or `time`; takes the output. Says whether `agent` has spoken.
@@ -228,7 +308,7 @@ impl Output {
 
     /// Reads what is there; beyond the cap it is thrown away, so that the writer is not held up.
     fn take(&mut self) {
-        let mut buffer = [0; 65536];
+        let mut buffer = [0; BUFFER];
         while let Some(pipe) = &mut self.pipe {
             match pipe.read(&mut buffer) {
                 Ok(0) => self.pipe = None,

@@ -8,7 +8,7 @@ use nix::{
     unistd::Pid,
 };
 
-use super::{GuestConfig, modules, pump, virtio};
+use super::{GuestConfig, modules, pages, pump, virtio};
 use crate::stack::{Conditions, Mounted, agent::Ground, local, root, v9fs};
 
 /// The type of mounts whose volume a server provides.
@@ -32,6 +32,10 @@ impl GuestGround {
 impl Ground for GuestGround {
     fn up(&mut self) -> Result<Mounted, String> {
         let config = &self.config;
+        if config.client == "uml" {
+            // It is not needed for anything but speed.
+            let _ = pages::map_for_children();
+        }
         if let Some(directory) = &config.modules {
             let wanted = config.mount.modules.iter().map(String::as_str);
             let wanted: Vec<&str> = wanted.chain(["overlay"]).collect();

@@ -7,6 +7,7 @@
 pub mod ground;
 pub mod modules;
 pub mod network;
+mod pages;
 pub mod pump;
 pub mod system;
 pub mod virtio;
