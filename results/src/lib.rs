@@ -32,6 +32,6 @@ pub use read::ReadError;
 pub use report::{OutOfOrder, ReportBuilder};
 pub use reporter::{Format, Look, Reporter};
 pub use schema::*;
-pub use schema_json::{fidelity_json_schema, json_schema};
+pub use schema_json::{diff_json_schema, fidelity_json_schema, json_schema};
 pub use site::{Background, CauseWords, Site};
 pub use verdict::{FailOn, judge, representative, with_remedies};

@@ -12,6 +12,11 @@ pub fn fidelity_json_schema() -> String {
     text(&schemars::schema_for!(crate::Fidelity))
 }
 
+/// That of a difference of version [`crate::DIFF_SCHEMA_VERSION`], committed as `results/schema/diff-1.json`.
+pub fn diff_json_schema() -> String {
+    text(&schemars::schema_for!(crate::Diff))
+}
+
 fn text(schema: &schemars::Schema) -> String {
     let mut text = serde_json::to_string_pretty(schema).expect("a schema is plain JSON");
     text.push('\n');

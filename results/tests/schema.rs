@@ -24,3 +24,9 @@ fn the_matrix_s_committed_schema_is_up_to_date() {
     );
     committed(&name, &results::forms::matrix_schema());
 }
+
+#[test]
+fn the_difference_s_committed_schema_is_up_to_date() {
+    let name = format!("schema/diff-{}.json", results::DIFF_SCHEMA_VERSION);
+    committed(&name, &results::diff_json_schema());
+}
