@@ -246,6 +246,7 @@ pub fn dispatch() -> Option<ExitCode> {
             read_only: false,
             trace: None,
             blocks_for: 0,
+            counters: None,
             limits: Limits::default(),
         })
         .map_err(|error| error.to_string()),

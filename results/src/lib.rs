@@ -3,6 +3,7 @@
 //!
 //! Everything here is a pure function of data: nothing in this crate touches a mount, a process or the clock.
 
+pub mod comparison;
 pub mod diff;
 pub mod event;
 pub mod fidelity;

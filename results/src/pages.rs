@@ -6,7 +6,7 @@
 
 mod details;
 mod matrix;
-mod plot;
+pub(crate) mod plot;
 mod render;
 pub(crate) mod throughput;
 

@@ -10,7 +10,7 @@ use crate::Event;
 mod json;
 mod jsonl;
 mod junit;
-mod table;
+pub(crate) mod table;
 mod tap;
 
 pub use json::Json;

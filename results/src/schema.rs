@@ -268,11 +268,32 @@ pub struct BenchResult {
     /// How long single operations took on the volume.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub volume_latency: Option<Latency>,
+    /// What went over the wire for the volume's turns, where the server counts it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wire: Option<WireCount>,
     /// Median of the volume's rates divided by the median of native's.
     pub ratio: f64,
     /// What makes these figures doubtful, each with what to do about it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+}
+
+/// Messages between client and server in all measured turns of a workload, from the server's counters.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct WireCount {
+    /// Requests that the server received, preparations and ends of turns included.
+    pub messages: u64,
+    /// Bytes of these requests, headers included.
+    pub bytes_to_server: u64,
+    /// Bytes of its replies, headers included.
+    pub bytes_from_server: u64,
+    /// Requests for one operation; what a turn takes without its operations is not counted in.
+    pub messages_per_operation: f64,
+    /// Bytes in both directions for one operation, likewise.
+    pub bytes_per_operation: f64,
+    /// The share of the turns' time in which the server was at work, 1 for one thread all the time. Where it is small,
+    /// the client and the way between them take the time.
+    pub server_busy: f64,
 }
 
 /// How long single operations took, microseconds: of each turn's percentile the median over the turns.

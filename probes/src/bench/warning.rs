@@ -6,6 +6,8 @@ use results::{Samples, stats::FEWEST};
 
 /// From this share of the median on, an interval is too wide to compare.
 const NOISY: f64 = 0.25;
+/// From this share of the time on, the measuring program measures itself.
+const CLIENT_BOUND: f64 = 0.5;
 /// Fewer operations a turn than this, and a rate is mostly rounding.
 const FEW_OPERATIONS: u64 = 5;
 /// From this share of the file in memory on, reading it is no reading of a disk.
@@ -39,6 +41,13 @@ pub enum Warning {
         side: &'static str,
         /// The fewest operations of a turn.
         operations: u64,
+    },
+    /// The measuring program itself takes most of the time.
+    ClientBound {
+        /// `native` or `volume`.
+        side: &'static str,
+        /// The share of its threads' time that it computes.
+        share: f64,
     },
     /// The native file was read from memory.
     NativeFromMemory {
@@ -77,6 +86,12 @@ impl fmt::Display for Warning {
                 f,
                 "A {side} turn had as few as {operations} operations, so its rate is coarse. Measure longer with \
                  --seconds."
+            ),
+            Warning::ClientBound { side, share } => write!(
+                f,
+                "The measuring program, which checks what it reads, took {:.0} % of the {side} turns itself, so the \
+                 rate is its own more than the file system's. Measure with --fio, which checks nothing.",
+                share * 100.0
             ),
             Warning::NativeFromMemory { share, memory_only: false } => write!(
                 f,
@@ -122,6 +137,11 @@ pub fn of_samples(sides: &[Measured<'_>]) -> Vec<Warning> {
     few.chain(noisy).chain(coarse).collect()
 }
 
+/// The warning that the measuring program took such a share of a side's time, if it did.
+pub fn of_program(side: &'static str, share: f64) -> Option<Warning> {
+    (share >= CLIENT_BOUND).then_some(Warning::ClientBound { side, share })
+}
+
 /// The warning that so much of the native file was in memory, if it was.
 pub fn of_residency(share: Option<f64>, memory_only: bool) -> Option<Warning> {
     share
@@ -162,6 +182,8 @@ mod tests {
                 }
             ]
         );
+        assert_eq!(of_program("native", 0.3), None);
+        assert!(of_program("native", 0.7).is_some());
         assert_eq!(of_residency(Some(0.1), false), None);
         assert_eq!(of_residency(None, false), None);
         assert!(of_residency(Some(1.0), false).is_some());
@@ -184,6 +206,10 @@ mod tests {
             Warning::FewOperations {
                 side: "volume",
                 operations: 1,
+            },
+            Warning::ClientBound {
+                side: "native",
+                share: 0.8,
             },
             Warning::NativeFromMemory {
                 share: 1.0,

@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::sys::resource::{UsageWho, getrusage};
 use results::Latency;
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +30,9 @@ pub struct Turn {
     pub seconds: f64,
     /// How long the operations took.
     pub latency: Latency,
+    /// Processor time that the measuring program itself took (not the kernel for it), seconds.
+    #[serde(default)]
+    pub own_seconds: f64,
 }
 
 impl Turn {
@@ -123,6 +127,7 @@ pub fn turn(job: &Job) -> Result<Turn, WorkError> {
         begin.wait();
         timed(job, step?)
     };
+    let before = own_seconds();
     let started = Instant::now();
     let laps: Vec<Lap> = if threads == 1 {
         one(0)?
@@ -138,6 +143,7 @@ pub fn turn(job: &Job) -> Result<Turn, WorkError> {
             Ok(laps)
         })?
     };
+    let own_seconds = own_seconds() - before;
     blocks::clean(job);
     let end = laps.iter().map(|lap| lap.end).max().unwrap_or(started);
     let begun = laps
@@ -150,6 +156,15 @@ pub fn turn(job: &Job) -> Result<Turn, WorkError> {
         bytes: laps.iter().map(|lap| lap.bytes).sum(),
         seconds: (end - begun).as_secs_f64(),
         latency: Latency::of(laps.iter().map(|lap| lap.took)),
+        own_seconds,
+    })
+}
+
+/// The processor time that this process has taken for itself.
+fn own_seconds() -> f64 {
+    let time = getrusage(UsageWho::RUSAGE_SELF).map(|usage| usage.user_time());
+    time.map_or(0.0, |time| {
+        time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6
     })
 }
 

@@ -1,4 +1,7 @@
-//! `probe9p bench`: throughput natively and on a volume, and their ratio.
+//! `probe9p bench`: throughput natively and on one or more volumes, and their ratio.
+
+mod many;
+mod variants;
 
 use std::{
     path::{Path, PathBuf},
@@ -9,11 +12,12 @@ use std::{
 
 use clap::Args;
 use probes::{
-    bench::{self, Options, Place, Workload, host_cache, workload},
+    bench::{self, Options, Place, Work, fio, host_cache, workload},
     runner::{
         cancel::Cancel,
         clock, host,
         side::Side,
+        stack_name::StackName,
         volume::{Volume, Wanted},
     },
 };
@@ -23,6 +27,10 @@ use results::{
 };
 use server9p::stack::StackError;
 
+use self::{
+    many::{Many, Plot},
+    variants::Sweep,
+};
 use super::{
     Exit, Failure, Outcome,
     interrupt::Interrupt,
@@ -40,7 +48,19 @@ pub struct Bench {
     /// Measure the workloads of this file, in the format of probes/workloads.toml, instead of the built-in ones
     #[arg(long, value_name = "FILE")]
     workloads: Option<PathBuf>,
-    /// How long to measure each workload, both sides together
+    /// Measure the jobs of this fio job file instead, with fio
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["workload", "workloads", "cold"])]
+    fio: Option<PathBuf>,
+    /// Measure on these stacks, turn by turn, such as fuse/server9p/golem,uml/diod/posix
+    #[arg(long, value_name = "STACK,…", value_delimiter = ',', conflicts_with_all = ["path", "client", "server", "profile"])]
+    stack: Vec<StackName>,
+    /// Measure with each of these values of msize or cache, turn by turn: msize=8k..1M, cache=none,mmap,loose
+    #[arg(long, value_name = "OPTION=VALUES", conflicts_with = "path")]
+    sweep: Vec<Sweep>,
+    /// Draw the rates into this file, as SVG
+    #[arg(long, value_name = "FILE.svg", help_heading = "What is written")]
+    plot: Option<PathBuf>,
+    /// How long to measure each workload, two sides together
     #[arg(long, value_name = "SECONDS", default_value = "4", value_parser = scale)]
     seconds: f64,
     /// Size of the file that is read and written, in MiB
@@ -82,76 +102,157 @@ enum Ending {
 impl Bench {
     /// Measures the workloads that were asked for and writes what came of them.
     pub fn run(self) -> Outcome {
-        let workloads = self.chosen()?;
+        let works = self.chosen()?;
         let baseline = self.compare.as_deref().map(baseline).transpose()?;
-        let mut sinks = Sinks::open(self.format, self.out.as_deref(), None)?;
+        let base = Wanted {
+            path: self.path.clone(),
+            ..self.volume.wanted()
+        };
+        let variants = variants::variants(&base, &self.stack, &self.sweep);
+        let names: Vec<String> = variants.iter().map(|one| one.name.clone()).collect();
+        let mut written = match &variants[..] {
+            [_] => Written::One(Sinks::open(self.format, self.out.as_deref(), None)?),
+            _ => Written::Many(Many::open(self.format, self.out.as_deref(), names.clone())?),
+        };
+        let plot = self.plot.as_deref();
+        let mut plot = plot.map(|path| Plot::new(path, names)).transpose()?;
         let cancel = Arc::new(Cancel::default());
         let interrupt = Interrupt::watch(Arc::clone(&cancel))?;
         let began = SystemTime::now();
-        let up = bring_up(&mut Wanted {
-            path: self.path.clone(),
-            ..self.volume.wanted()
-        })?;
-        cancel.watch(&up.native.world);
-        cancel.watch(&up.volume.world);
-        sinks.emit(&Event::RunStarted(Box::new(RunStarted {
-            schema_version: SCHEMA_VERSION,
-            run_id: clock::run_id(began),
-            started: clock::rfc3339(began),
-            host: host::describe(&up.native.here),
-            stack: up.stack.clone(),
-            planned: workloads
-                .iter()
-                .map(|workload| workload.name.clone())
-                .collect(),
-            part: None,
-        })));
-        let ending = self.measure(&workloads, &up, &mut sinks, &cancel, baseline.as_ref());
-        end(ending, sinks, &interrupt)
+        let mut volumes = Vec::new();
+        for mut variant in variants {
+            let up = bring_up(&mut variant.wanted)?;
+            cancel.watch(&up.native.world);
+            cancel.watch(&up.volume.world);
+            volumes.push(up);
+        }
+        if self.fio.is_some() {
+            for side in volumes.iter().flat_map(|up| [&up.native, &up.volume]) {
+                let missing = fio::missing(&*side.world);
+                if let Some(why) = missing.map_err(|error| Failure::NoStack(error.to_string()))? {
+                    eprintln!("probe9p: skipped: --fio: {why}");
+                    return Ok(Exit::NothingSelected);
+                }
+            }
+        }
+        for (index, up) in volumes.iter().enumerate() {
+            let started = Event::RunStarted(Box::new(RunStarted {
+                schema_version: SCHEMA_VERSION,
+                run_id: clock::run_id(began),
+                started: clock::rfc3339(began),
+                host: host::describe(&up.native.here),
+                stack: up.stack.clone(),
+                planned: works.iter().map(|work| work.about().name).collect(),
+                part: None,
+            }));
+            written.emit(index, &started);
+        }
+        let ending = self.measure(&works, &volumes, &mut written, &cancel, |results| {
+            if let Some(baseline) = &baseline {
+                for (result, up) in results.iter().zip(&volumes) {
+                    let of = match volumes.len() {
+                        1 => String::new(),
+                        _ => format!("{}: ", up.stack.name()),
+                    };
+                    eprintln!("probe9p: {of}{}", compared(baseline, result));
+                }
+            }
+            plot.as_mut().map_or(Ok(()), |plot| plot.measured(results))
+        });
+        end(ending?, written, volumes.len(), &interrupt)
     }
 
-    /// The workloads in their usual order, each once.
-    fn chosen(&self) -> Result<Vec<Workload>, Failure> {
-        workload::load(self.workloads.as_deref())
+    /// What is measured: fio's jobs, or the workloads in their usual order, each once.
+    fn chosen(&self) -> Result<Vec<Box<dyn Work>>, Failure> {
+        if let Some(file) = &self.fio {
+            let jobs = fio::load(file).map_err(|error| Failure::Usage(error.to_string()))?;
+            return Ok(jobs.into_iter().map(|job| Box::new(job) as _).collect());
+        }
+        let workloads = workload::load(self.workloads.as_deref())
             .and_then(|all| workload::choose(all, &self.workload))
-            .map_err(|error| Failure::Usage(error.to_string()))
+            .map_err(|error| Failure::Usage(error.to_string()))?;
+        Ok(workloads
+            .into_iter()
+            .map(|one| Box::new(one) as _)
+            .collect())
     }
 
     fn measure(
         &self,
-        workloads: &[Workload],
-        up: &Volume,
-        sinks: &mut Sinks,
+        works: &[Box<dyn Work>],
+        volumes: &[Volume],
+        written: &mut Written,
         cancel: &Cancel,
-        baseline: Option<&Report>,
-    ) -> Ending {
+        mut measured: impl FnMut(&[BenchResult]) -> Result<(), Failure>,
+    ) -> Result<Ending, Failure> {
+        let first = &volumes[0];
         let options = Options {
             time: Duration::from_secs_f64(self.seconds),
             file_mib: self.file_size,
             cold: self.cold,
-            memory_only: host_cache::memory_only(&up.native.here),
+            memory_only: host_cache::memory_only(&first.native.here),
         };
-        let places = place(&up.native).and_then(|native| Ok((native, place(&up.volume)?)));
-        let (native, volume) = match places {
+        let places: Result<Vec<Place>, StackError> =
+            volumes.iter().map(|up| place(&up.volume)).collect();
+        let (native, places) = match place(&first.native).and_then(|native| Ok((native, places?))) {
             Ok(places) => places,
-            Err(error) => return Ending::Lost(error),
+            Err(error) => return Ok(Ending::Lost(error)),
         };
-        for workload in workloads {
-            match bench::measure(workload, &native, &volume, &options, &|| cancel.asked()) {
-                Ok(Some(result)) => {
-                    if let Some(baseline) = baseline {
-                        eprintln!("probe9p: {}", compared(baseline, &result));
-                    }
-                    sinks.emit(&Event::BenchFinished(Box::new(result)));
+        let places: Vec<&Place> = places.iter().collect();
+        for work in works {
+            match bench::measure(&**work, &native, &places, &options, &|| cancel.asked()) {
+                Ok(Some(results)) => {
+                    measured(&results)?;
+                    written.measured(results);
                 }
-                Ok(None) | Err(StackError::Cancelled) => return Ending::Cancelled,
-                Err(error) => return Ending::Lost(error),
+                Ok(None) | Err(StackError::Cancelled) => return Ok(Ending::Cancelled),
+                Err(error) => return Ok(Ending::Lost(error)),
             }
-            if sinks.stopped() {
-                return Ending::Cancelled;
+            if written.stopped() {
+                return Ok(Ending::Cancelled);
             }
         }
-        Ending::Complete
+        Ok(Ending::Complete)
+    }
+}
+
+/// Where the results go.
+enum Written {
+    One(Sinks),
+    Many(Many),
+}
+
+impl Written {
+    fn emit(&mut self, index: usize, event: &Event) {
+        match self {
+            Written::One(sinks) => sinks.emit(event),
+            Written::Many(many) => many.emit(index, event),
+        }
+    }
+
+    fn measured(&mut self, results: Vec<BenchResult>) {
+        match self {
+            Written::One(sinks) => {
+                for result in results {
+                    sinks.emit(&Event::BenchFinished(Box::new(result)));
+                }
+            }
+            Written::Many(many) => many.measured(&results),
+        }
+    }
+
+    fn stopped(&self) -> bool {
+        match self {
+            Written::One(sinks) => sinks.stopped(),
+            Written::Many(many) => many.stopped(),
+        }
+    }
+
+    fn close(self) -> Result<(), Failure> {
+        match self {
+            Written::One(sinks) => sinks.close(),
+            Written::Many(many) => many.close(),
+        }
     }
 }
 
@@ -198,29 +299,28 @@ fn place(side: &Side) -> Result<Place, StackError> {
     })
 }
 
-/// Tells the sinks how it ended, and says which exit code that is.
-fn end(ending: Ending, mut sinks: Sinks, interrupt: &Interrupt) -> Outcome {
-    let outcome = match ending {
+/// Tells of all volumes how it ended, and says which exit code that is.
+fn end(ending: Ending, mut written: Written, volumes: usize, interrupt: &Interrupt) -> Outcome {
+    let (event, outcome) = match ending {
         Ending::Complete => {
-            sinks.emit(&Event::RunFinished {
-                finished: clock::rfc3339(SystemTime::now()),
-            });
-            Ok(Exit::Completed)
+            let finished = clock::rfc3339(SystemTime::now());
+            (Event::RunFinished { finished }, Ok(Exit::Completed))
         }
         Ending::Cancelled => {
             let reason = match interrupt.signal() {
                 Some(name) => format!("{name} was received."),
                 None => "The results can not be written.".to_owned(),
             };
-            sinks.emit(&Event::RunInterrupted { reason });
-            Ok(Exit::Interrupted)
+            (Event::RunInterrupted { reason }, Ok(Exit::Interrupted))
         }
         Ending::Lost(error) => {
-            sinks.emit(&Event::RunInterrupted {
-                reason: format!("{error}."),
-            });
-            Err(Failure::NoStack(error.to_string()))
+            let reason = format!("{error}.");
+            let failure = Failure::NoStack(error.to_string());
+            (Event::RunInterrupted { reason }, Err(failure))
         }
     };
-    sinks.close().and(outcome)
+    for index in 0..volumes {
+        written.emit(index, &event);
+    }
+    written.close().and(outcome)
 }

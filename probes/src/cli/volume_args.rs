@@ -47,6 +47,7 @@ impl VolumeArgs {
             server: self.server,
             profile: self.profile,
             cache: self.cache,
+            msize: None,
             kernel: self.kernel.clone(),
             run_as: self.run_as.map(RunAs::pair),
             qemu: self.qemu.clone(),

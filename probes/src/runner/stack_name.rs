@@ -26,6 +26,7 @@ impl StackName {
             server: self.server,
             profile: self.profile,
             cache: Cache::None,
+            msize: None,
             kernel: None,
             run_as: None,
             qemu: None,

@@ -109,6 +109,8 @@ pub struct Wanted {
     pub profile: Profile,
     /// How the client caches.
     pub cache: Cache,
+    /// The msize that the client asks for, bytes; the VM runtime's unless given.
+    pub msize: Option<u32>,
     /// The client's kernel; the profile's own unless given, and a real client's nearest that is installed.
     pub kernel: Option<KernelWanted>,
     /// Whom the server runs as when root starts it.
@@ -232,12 +234,14 @@ impl Wanted {
             (_, Some(KernelWanted::Series(series))) => *series,
             _ => Series::of(self.profile),
         };
+        let usual = VolumeOptions::new(self.profile);
         let options = VolumeOptions {
             cache,
             series,
             run_as: self.run_as,
             trace: self.trace.clone(),
-            ..VolumeOptions::new(self.profile)
+            msize: self.msize.unwrap_or(usual.msize),
+            ..usual
         };
         let world = VolumeWorld::new(&options, source, self.mounts()?)?;
         if self.keep {

@@ -87,6 +87,7 @@ mod tests {
             volume: samples(volume),
             native_latency: None,
             volume_latency: None,
+            wire: None,
             ratio: volume / native,
             warnings: vec![],
         }

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// One line of a picture.
-pub(super) struct Bar<'a> {
+pub(crate) struct Bar<'a> {
     pub label: String,
     pub native: bool,
     pub samples: &'a Samples,
@@ -37,11 +37,21 @@ const NATIVE: RGBColor = RGBColor(0x7a, 0x80, 0x8c);
 const VOLUME: RGBColor = RGBColor(0x2b, 0x82, 0xd9);
 
 /// The picture, with its title for those who cannot see it. Empty without bars that can be drawn.
-pub(super) fn svg(title: &str, unit: &str, bars: &[Bar<'_>]) -> String {
+pub(crate) fn svg(title: &str, unit: &str, bars: &[Bar<'_>]) -> String {
+    sized(title, unit, bars).0
+}
+
+/// Text as SVG and HTML take it.
+pub(crate) fn escape(text: &str) -> String {
+    super::render::escape_html(&clean(text))
+}
+
+/// The picture with its width and height.
+pub(crate) fn sized(title: &str, unit: &str, bars: &[Bar<'_>]) -> (String, (u32, u32)) {
     let drawable = |b: &&Bar<'_>| b.samples.median > 0.0 && b.samples.high.is_finite();
     let bars: Vec<&Bar<'_>> = bars.iter().filter(drawable).collect();
     let Some(range) = Range::of(&bars) else {
-        return String::new();
+        return (String::new(), (0, 0));
     };
     let mut text = String::new();
     let size = (WIDTH, LINE * bars.len() as u32 + AXIS);
@@ -50,7 +60,8 @@ pub(super) fn svg(title: &str, unit: &str, bars: &[Bar<'_>]) -> String {
         draw(&area, &range, unit, &bars).expect("drawing into a string cannot fail");
         area.present().expect("drawing into a string cannot fail");
     }
-    for_the_page(&text, &describe(title, unit, &bars), size)
+    let svg = for_the_page(&text, &describe(title, unit, &bars), size);
+    (svg, size)
 }
 
 /// The span of the axis.

@@ -6,7 +6,7 @@ use std::io;
 use super::{Reporter, out_of_order};
 use crate::{
     BenchResult, CaseResult, Event, Latency, Observation, Outcome, ReportBuilder, RunStarted,
-    Samples, Verdict,
+    Samples, Verdict, WireCount,
     text::{clean, columns, duration, number, pad_left, pad_right, plural, shorten, wrap},
 };
 
@@ -173,6 +173,10 @@ impl<W: io::Write> Table<W> {
                 writeln!(self.out, "{}", self.paint(DIM, &text))?;
             }
         }
+        if let Some(wire) = &bench.wire {
+            let text = format!("  on the wire: {}", on_the_wire(wire));
+            writeln!(self.out, "{}", self.paint(DIM, &text))?;
+        }
         for warning in &bench.warnings {
             for line in wrap(&clean(warning), self.look.width.saturating_sub(4)) {
                 writeln!(self.out, "  {}", self.paint(YELLOW, &format!("! {line}")))?;
@@ -320,7 +324,7 @@ fn latencies(latency: &Latency) -> String {
     format!("half within {p50}, 95 % within {p95}, 99 % within {p99}")
 }
 
-fn interval(samples: &Samples) -> String {
+pub(crate) fn interval(samples: &Samples) -> String {
     format!(
         "{} [{}, {}]",
         number(samples.median),
@@ -330,6 +334,32 @@ fn interval(samples: &Samples) -> String {
 }
 
 /// A ratio in a form that says at once how much: `0.42×`.
-fn ratio(value: f64) -> String {
+pub(crate) fn ratio(value: f64) -> String {
     format!("{}×", number(value))
+}
+
+/// What one operation takes of messages and bytes, and how much of the time the server works.
+pub(crate) fn on_the_wire(wire: &WireCount) -> String {
+    format!(
+        "{} messages and {} an operation; {} messages, {} to the server, {} from it, which was at work {:.0} % of the time",
+        number(wire.messages_per_operation),
+        bytes(wire.bytes_per_operation),
+        number(wire.messages as f64),
+        bytes(wire.bytes_to_server as f64),
+        bytes(wire.bytes_from_server as f64),
+        100.0 * wire.server_busy
+    )
+}
+
+/// A number of bytes in the unit that suits it.
+pub(crate) fn bytes(count: f64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let step = (0..units.len() - 1)
+        .find(|step| count < 1024f64.powi(*step as i32 + 1))
+        .unwrap_or(units.len() - 1);
+    format!(
+        "{} {}",
+        number(count / 1024f64.powi(step as i32)),
+        units[step]
+    )
 }

@@ -235,6 +235,7 @@ pub fn bench(workload: &str, title: &str, unit: &str, native: f64, volume: f64) 
         volume: samples(volume),
         native_latency: None,
         volume_latency: None,
+        wire: None,
         ratio: volume / native,
         warnings: vec![],
     }

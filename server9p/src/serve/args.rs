@@ -52,6 +52,7 @@ impl From<ServeArgs> for ServeOptions {
             read_only: args.read_only,
             trace: args.trace,
             blocks_for: 0,
+            counters: None,
             limits: Limits {
                 fids: args.max_fids,
                 requests: args.max_requests,

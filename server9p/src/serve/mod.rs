@@ -27,7 +27,7 @@ pub use run_as::{RunAs, RunAsError};
 use crate::{
     export::{Export, ExportError},
     profile::Profile,
-    session::{self, Limits, Shared, Trace, TraceError},
+    session::{self, Counters, Limits, Shared, Trace, TraceError},
 };
 use listen::{Bound, Incoming};
 
@@ -53,6 +53,8 @@ pub struct ServeOptions {
     pub limits: Limits,
     /// See [`Export::blocks_for`].
     pub blocks_for: u32,
+    /// Counts every frame, for whoever shares these counters.
+    pub counters: Option<Counters>,
 }
 
 /// Why nothing can be served.
@@ -139,7 +141,12 @@ where
     let _ = raise_descriptor_limit();
     let export = Export::open(&options.dir, options.profile, options.read_only)?
         .blocks_for(options.blocks_for);
-    let shared = Shared::new(export, options.limits.clone(), trace);
+    let shared = Shared::counted(
+        export,
+        options.limits.clone(),
+        trace,
+        options.counters.clone(),
+    );
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;

@@ -6,6 +6,7 @@
 //! that it stalls nothing else; a lock that is held by another is waited for in a task of its own. Tflush is answered
 //! only when the fate of the request it names is settled.
 
+mod counters;
 mod dispatch;
 mod fids;
 mod limits;
@@ -29,6 +30,7 @@ use rs9p::{FCall, Flock};
 use rustix::io::Errno;
 use tokio::{io::unix::AsyncFd, sync::OwnedSemaphorePermit};
 
+pub use counters::{Counters, Wire};
 pub use limits::Limits;
 pub use trace::{Trace, TraceError};
 
@@ -55,18 +57,30 @@ pub struct Shared {
     limits: Limits,
     budget: Budget,
     trace: Option<Trace>,
+    counters: Option<Counters>,
     next_session: AtomicU64,
 }
 
 impl Shared {
     /// What serves an export within limits; every message is written to the trace, if there is one.
     pub fn new(export: Export, limits: Limits, trace: Option<Trace>) -> Arc<Shared> {
+        Shared::counted(export, limits, trace, None)
+    }
+
+    /// The same; every frame is counted, if there is something to count with.
+    pub fn counted(
+        export: Export,
+        limits: Limits,
+        trace: Option<Trace>,
+        counters: Option<Counters>,
+    ) -> Arc<Shared> {
         let budget = Budget::new(&limits);
         Arc::new(Shared {
             export,
             limits,
             budget,
             trace,
+            counters,
             next_session: AtomicU64::new(1),
         })
     }
@@ -101,7 +115,7 @@ pub async fn serve(stream: OwnedFd, shared: Arc<Shared>) -> io::Result<()> {
     rustix::io::ioctl_fionbio(&stream, false)?;
     // SAFETY: an `OwnedFd` stays open, and the same descriptor, for as long as it is registered.
     let stream = Arc::new(unsafe { AsyncFd::register(stream) }?);
-    let writer = Arc::new(Writer::new(stream.clone()));
+    let writer = Arc::new(Writer::new(stream.clone(), shared.counters.clone()));
     let session = Arc::new(Session {
         id: shared.next_session.fetch_add(1, Ordering::Relaxed),
         msize: AtomicU32::new(0),
@@ -157,7 +171,11 @@ impl Session {
                 0 => MSIZE_MIN,
                 msize => msize,
             };
-            match reader.next(limit, &self.shared.budget).await? {
+            let frame = reader.next(limit, &self.shared.budget).await?;
+            if let (Some(frame), Some(counters)) = (&frame, &self.shared.counters) {
+                counters.request(frame.size());
+            }
+            match frame {
                 None => return Ok(()),
                 Some(Frame::TooLong { tag, size }) => {
                     tracing::warn!(size, limit, "a frame is longer than the session's msize");
@@ -276,6 +294,9 @@ impl Session {
             .flatten();
         let reply = self.dispatch(request, payload).unwrap_or_else(error);
         self.trace(request, fid, &reply, begun);
+        if let Some(counters) = &self.shared.counters {
+            counters.busy(begun.elapsed());
+        }
         let msize = self.msize.load(Ordering::Relaxed) as usize;
         let frame = wire::encode_reply(request.tag, reply);
         if frame.len() > msize.max(MSIZE_MIN as usize) {

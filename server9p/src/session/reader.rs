@@ -35,6 +35,17 @@ pub(super) enum Frame<'a> {
     TooLong { tag: u16, size: u32 },
 }
 
+impl Frame<'_> {
+    /// Its bytes.
+    pub fn size(&self) -> usize {
+        match self {
+            Frame::Small(frame) => frame.len(),
+            Frame::Large { frame, .. } => frame.len(),
+            Frame::TooLong { size, .. } => *size as usize,
+        }
+    }
+}
+
 impl Reader {
     pub fn new(stream: Arc<AsyncFd<OwnedFd>>) -> Reader {
         Reader {

@@ -17,7 +17,7 @@ use rustix::{
 };
 use tokio::{io::unix::AsyncFd, sync::Notify};
 
-use super::limits::Room;
+use super::{counters::Counters, limits::Room};
 use crate::wire::buffers;
 
 /// Replies held back at most, and written in one system call.
@@ -29,6 +29,7 @@ const WAITING: usize = 1 << 20;
 #[derive(Debug)]
 pub(super) struct Writer {
     stream: Arc<AsyncFd<OwnedFd>>,
+    counters: Option<Counters>,
     queue: Mutex<Queue>,
     /// There is something to write that the stream did not take.
     wake: Notify,
@@ -93,9 +94,10 @@ impl Queue {
 }
 
 impl Writer {
-    pub fn new(stream: Arc<AsyncFd<OwnedFd>>) -> Writer {
+    pub fn new(stream: Arc<AsyncFd<OwnedFd>>, counters: Option<Counters>) -> Writer {
         Writer {
             stream,
+            counters,
             queue: Mutex::default(),
             wake: Notify::new(),
             wrote: Notify::new(),
@@ -114,6 +116,9 @@ impl Writer {
         }
         let first = queue.replies.is_empty();
         queue.bytes += frame.len();
+        if let Some(counters) = &self.counters {
+            counters.reply(frame.len());
+        }
         queue.replies.push_back((frame, room));
         let hold = queue.corked && queue.replies.len() < BATCH;
         if (first || queue.corked) && !hold {

@@ -41,7 +41,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::profile::Profile;
+use crate::{profile::Profile, session::Wire};
 
 /// How the client caches, as v9fs's `cache=` option names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -338,6 +338,11 @@ pub trait World: Send + Sync {
     /// Commands that run meanwhile are lost. False, and nothing is done, where this world cannot.
     fn remount(&self) -> bool {
         false
+    }
+
+    /// What has gone over the wire between client and server so far, where the server counts it: our own does.
+    fn wire(&self) -> Option<Wire> {
+        None
     }
 
     /// Kills every command that runs in this world, so that each [`World::run`] under way returns soon with

@@ -23,6 +23,7 @@ use super::{
     process::Helper,
     server::{Server, Site},
 };
+use crate::session::Counters;
 
 /// How long daemon and server may take to end when asked.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -60,11 +61,13 @@ impl VisibleMount {
         let failed = |error: io::Error| {
             StackError::Unavailable(format!("{} cannot be mounted: {error}", dir.display()))
         };
+        let counters = Counters::new().map_err(failed)?;
         let (client_end, (mut server, life)) = Server::Own.start(&Site {
             export: &dir,
             options,
             run_as: options.run_as,
             scratch: Path::new("/"),
+            counters: &counters,
         })?;
         let (ready, theirs) = pipe2(OFlag::O_CLOEXEC).map_err(|error| failed(error.into()))?;
         let config = FuseConfig {

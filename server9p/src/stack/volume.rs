@@ -24,7 +24,10 @@ use super::{
     server::{Server, Site, run_as},
     workdir::Workdir,
 };
-use crate::profile::Profile;
+use crate::{
+    profile::Profile,
+    session::{Counters, Wire},
+};
 
 /// What provides a volume's directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,6 +130,8 @@ pub struct Place {
     pub native: PathBuf,
     /// Where commands find the volume.
     pub mountpoint: PathBuf,
+    /// What goes over the wire, over all times that it is brought up.
+    counters: Counters,
     // Last, so that it is removed when nothing uses it any more.
     workdir: Workdir,
 }
@@ -142,6 +147,7 @@ impl Place {
             options: &self.options,
             run_as: self.run_as,
             scratch: self.workdir.path(),
+            counters: &self.counters,
         })
     }
 
@@ -246,6 +252,9 @@ impl VolumeWorld {
                 }
             }
         }
+        let counters = Counters::new().map_err(|err| {
+            StackError::Unavailable(format!("no memory can be shared with the server: {err}"))
+        })?;
         let world = VolumeWorld {
             client,
             revived: Revived::default(),
@@ -257,6 +266,7 @@ impl VolumeWorld {
                 export: workdir.part("export", run_as)?,
                 native,
                 mountpoint,
+                counters,
                 workdir,
             },
         };
@@ -368,6 +378,11 @@ impl World for VolumeWorld {
             self.revived.end();
         }
         can
+    }
+
+    fn wire(&self) -> Option<Wire> {
+        let counts = self.place.source == Source::Server(Server::Own);
+        counts.then(|| self.place.counters.read())
     }
 
     fn stop(&self) {

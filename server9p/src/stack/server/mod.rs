@@ -10,7 +10,10 @@ use std::{collections::BTreeMap, fmt, io, os::unix::net::UnixStream, path::Path,
 use nix::unistd::{User, geteuid};
 
 pub use self::own::ServeConfig;
-use crate::stack::{StackError, VolumeOptions, live::Served};
+use crate::{
+    session::Counters,
+    stack::{StackError, VolumeOptions, live::Served},
+};
 
 /// Who serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -35,6 +38,8 @@ pub struct Site<'a> {
     pub run_as: Option<(u32, u32)>,
     /// A directory of the run, which others may pass through but not list.
     pub scratch: &'a Path,
+    /// What counts the messages, where it is a server that does.
+    pub counters: &'a Counters,
 }
 
 impl fmt::Display for Server {
@@ -102,7 +107,13 @@ impl Server {
         let (client, connection) = UnixStream::pair().map_err(failed)?;
         let served = match self {
             Server::Diod => diod::start(site.export, &connection),
-            _ => own::start(site.export, site.options, site.run_as, &connection),
+            _ => own::start(
+                site.export,
+                site.options,
+                site.run_as,
+                &connection,
+                site.counters,
+            ),
         };
         Ok((client, served.map_err(failed)?))
     }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     profile::Profile,
     serve::{self, RunAs, ServeOptions},
-    session::Limits,
+    session::{Counters, Limits},
     stack::{VolumeOptions, live::Served, process::Helper},
 };
 
@@ -38,6 +38,8 @@ pub struct ServeConfig {
     pub trace: Option<PathBuf>,
     /// See [`crate::export::Export::blocks_for`].
     pub blocks_for: u32,
+    /// Inherited descriptor of the counters that it shares with this process.
+    pub counters: RawFd,
 }
 
 impl ServeConfig {
@@ -51,6 +53,9 @@ impl ServeConfig {
             );
             return ExitCode::FAILURE;
         };
+        // SAFETY: the parent process passed these descriptors on, to this process alone.
+        let [socket, life, counters] =
+            [self.socket, self.life, self.counters].map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
         let options = ServeOptions {
             dir: self.export,
             listen: Vec::new(),
@@ -60,9 +65,9 @@ impl ServeConfig {
             trace: self.trace,
             limits: Limits::default(),
             blocks_for: self.blocks_for,
+            // Without them it serves all the same.
+            counters: Counters::of(counters).ok(),
         };
-        // SAFETY: the parent process passed both descriptors on, to this process alone.
-        let [socket, life] = [self.socket, self.life].map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
         match serve::serve_connection(options, socket, life) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
@@ -82,6 +87,7 @@ pub(super) fn start(
     options: &VolumeOptions,
     run_as: Option<(u32, u32)>,
     connection: &UnixStream,
+    counters: &Counters,
 ) -> io::Result<Served> {
     let (theirs, life) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
     let config = ServeConfig {
@@ -97,8 +103,9 @@ pub(super) fn start(
             Profile::Golem | Profile::Qemu => options.msize,
             Profile::Posix => 0,
         },
+        counters: counters.fd().as_raw_fd(),
     };
-    let keep = [connection.as_fd(), theirs.as_fd()];
+    let keep = [connection.as_fd(), theirs.as_fd(), counters.fd()];
     let server = Helper::start("the 9P server", "@serve", &config, &keep)?;
     Ok((server, life))
 }
