@@ -8,6 +8,7 @@ use crate::{Format, Look, Matrix, Report, pages};
 mod badge;
 mod compat;
 mod csv;
+pub(crate) mod helps;
 mod terminal;
 
 pub use badge::{Badge, badges};

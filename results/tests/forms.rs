@@ -93,6 +93,32 @@ fn a_badge_of_what_does_not_work_says_how_much_does() {
 }
 
 #[test]
+fn what_helps_a_tool_is_its_own_remedy_first() {
+    let mut needs = case("sqlite.a", "", ok(1.0), error("mmap", "EINVAL", ""));
+    needs.verdict = results::Verdict::Workaround;
+    needs.remedies = vec![
+        remedy("ram", "keep these files on a ram volume", true, ""),
+        remedy(
+            "delete",
+            "PRAGMA journal_mode=DELETE instead of WAL",
+            true,
+            "",
+        ),
+    ];
+    let reports = [report(&run(vec![needs], vec![]))];
+    let says = &badges(&Matrix::of(&reports))[0].message;
+    assert_eq!(says, "works with DELETE");
+    let site = results::site::site(&reports, &results::Background::default());
+    for page in ["index.html", "tool/sqlite.html"] {
+        let text = &site.pages[page];
+        assert!(
+            text.contains("works with: PRAGMA journal_mode=DELETE"),
+            "{page}: {text}"
+        );
+    }
+}
+
+#[test]
 fn hostile_names_stay_text_in_every_form() {
     let reports = hostile(reports());
     let columns = |line: &str| {

@@ -1,11 +1,12 @@
 //! Badges: a tool on the volumes of a profile in a dozen words, as an SVG for a README.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use unicode_width::UnicodeWidthStr as _;
 
 use crate::{
     CaseKind, CaseResult, Matrix, Verdict,
+    forms::helps::least_remedies,
     matrix::{Column, Group, slug},
     pages::escape_html,
     text::{clean, shorten},
@@ -89,58 +90,23 @@ fn message(cases: &[&CaseResult], worst: Verdict) -> String {
     match worst {
         Verdict::Works => "works".into(),
         Verdict::Degraded => "works, degraded".into(),
-        Verdict::Workaround => match remedies(cases).as_slice() {
-            [] => "works with remedies".into(),
-            words => format!("works with {}", words.join(" and ")),
-        },
+        Verdict::Workaround => {
+            let mut words: Vec<String> = least_remedies(cases)
+                .iter()
+                .map(|remedy| short(&remedy.id, &remedy.title))
+                .collect();
+            words.dedup();
+            match words.len() {
+                1 | 2 => format!("works with {}", words.join(" and "))
+                    .replace("with without ", "without "),
+                _ => "works with remedies".into(),
+            }
+        }
         _ => match cases.iter().filter(fine).count() {
             0 => worst.name().into(),
             works => format!("{works} of {} cases work", cases.len()),
         },
     }
-}
-
-/// The fewest remedies that help every case, two at most; none where two are not enough.
-fn remedies(cases: &[&CaseResult]) -> Vec<String> {
-    let mut left: Vec<&CaseResult> = cases
-        .iter()
-        .copied()
-        .filter(|c| c.verdict == Verdict::Workaround)
-        .collect();
-    let helps =
-        |case: &CaseResult, id: &str| case.remedies.iter().any(|r| r.verified && r.id == id);
-    let mut chosen = Vec::new();
-    while !left.is_empty() {
-        let verified = left
-            .iter()
-            .flat_map(|case| &case.remedies)
-            .filter(|r| r.verified);
-        let ids: BTreeMap<&str, &str> = verified
-            .map(|r| (r.id.as_str(), r.title.as_str()))
-            .collect();
-        // Of those that help as many, the first that a case names.
-        let order: Vec<&str> = left
-            .iter()
-            .flat_map(|c| &c.remedies)
-            .map(|r| r.id.as_str())
-            .collect();
-        let place = |id: &str| order.iter().position(|known| *known == id);
-        let best = ids.keys().max_by_key(|id| {
-            let helped = left.iter().filter(|case| helps(case, id)).count();
-            (helped, std::cmp::Reverse(place(id)))
-        });
-        let Some(id) = best.copied() else {
-            return Vec::new();
-        };
-        chosen.push(short(id, ids[id]));
-        left.retain(|case| !helps(case, id));
-        if chosen.len() > 2 {
-            return Vec::new();
-        }
-    }
-    let mut seen = BTreeSet::new();
-    chosen.retain(|word| seen.insert(word.clone()));
-    chosen
 }
 
 /// A remedy in a word or two: the value that it sets, where its title has one (`PRAGMA journal_mode=DELETE instead
@@ -154,7 +120,9 @@ fn short(id: &str, title: &str) -> String {
         {
             value.to_owned()
         }
-        Some((name, value)) if !name.is_empty() && !value.is_empty() => format!("{name}={value}"),
+        Some((name, value)) if !name.is_empty() && !value.is_empty() && !value.contains('\'') => {
+            format!("{name}={value}")
+        }
         _ => id.replace('-', " "),
     }
 }

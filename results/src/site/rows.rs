@@ -39,6 +39,8 @@ pub(super) struct Section {
     pub href: String,
     pub summary: String,
     pub cases: usize,
+    /// How a tool does in one line: `works with …`.
+    pub helps: Option<String>,
     /// One for each stack.
     pub sums: Vec<Sum>,
     /// Its cases; empty where the front page leaves them to the group's own.
@@ -113,6 +115,9 @@ pub(super) fn section(context: &Context<'_>, group: &Group<'_>, rows: bool, up: 
             .cloned()
             .unwrap_or_default(),
         cases: group.rows.len(),
+        helps: (group.kind == crate::CaseKind::Tool)
+            .then(|| crate::forms::helps::line(context.matrix, group))
+            .flatten(),
         sums,
         rows: if rows {
             group
