@@ -12,7 +12,6 @@ mod fids;
 mod limits;
 mod pending;
 mod reader;
-mod spin;
 mod trace;
 mod writer;
 

@@ -2,10 +2,10 @@
 
 use std::{io, os::fd::OwnedFd, sync::Arc};
 
-use rustix::{io::Errno, net::recv};
+use rustix::io::Errno;
 use tokio::{io::unix::AsyncFd, sync::OwnedSemaphorePermit};
 
-use super::{limits::Budget, spin::Spin};
+use super::limits::Budget;
 use crate::wire::{HEADER, buffers};
 
 /// Bytes read from the stream at once; larger frames get room of their own.
@@ -19,7 +19,6 @@ pub(super) struct Reader {
     buffer: Vec<u8>,
     start: usize,
     end: usize,
-    spin: Spin,
 }
 
 /// What came over the stream.
@@ -53,7 +52,6 @@ impl Reader {
             buffer: vec![0; BUFFER],
             start: 0,
             end: 0,
-            spin: Spin::default(),
         }
     }
 
@@ -156,13 +154,8 @@ impl Reader {
             self.buffer.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
         }
-        let stream = self.stream.get_ref();
-        let room = &mut self.buffer[self.end..];
         loop {
-            let received = self
-                .spin
-                .receive(|flags| recv(stream, &mut *room, flags).map(|(count, _)| count));
-            match received {
+            match rustix::io::read(self.stream.get_ref(), &mut self.buffer[self.end..]) {
                 Ok(count) => {
                     self.end += count;
                     return Ok(count > 0);
