@@ -390,8 +390,7 @@ fn options(_: &mut Ctx) -> CaseOutcome {
     let Some(line) = table
         .lines()
         .map(fields)
-        .filter(|f| f.get(2) == Some(&number) && f.get(4).is_some_and(|at| here.starts_with(at)))
-        .next_back()
+        .rfind(|f| f.get(2) == Some(&number) && f.get(4).is_some_and(|at| here.starts_with(at)))
     else {
         return Err(Stop::NotRun(
             "the directory's mount is not in /proc/self/mountinfo".into(),
@@ -408,12 +407,7 @@ fn options(_: &mut Ctx) -> CaseOutcome {
         }
     };
     let mounts = told("/proc/self/mounts")?;
-    let Some(other) = mounts
-        .lines()
-        .map(fields)
-        .filter(|f| f.get(1) == Some(at))
-        .next_back()
-    else {
+    let Some(other) = mounts.lines().map(fields).rfind(|f| f.get(1) == Some(at)) else {
         return Err(Stop::broken(
             "read",
             format!("{at} is not in /proc/self/mounts"),

@@ -133,16 +133,14 @@ fn serve(mut agent: UnixStream, line: Option<UnixStream>) -> io::Result<()> {
         orders: Pieces::default(),
     };
     loop {
-        match watch.orders.take()? {
-            Some((ToShim::Run(run), _)) => {
-                if !supervise(*run, &mut agent, &mut watch)? {
-                    return Ok(());
-                }
-            }
+        let goes_on = match watch.orders.take()? {
+            Some((ToShim::Run(run), _)) => supervise(*run, &mut agent, &mut watch)?,
             // It came when that command had ended.
-            Some((ToShim::Kill(_), _)) => {}
-            None if !watch.hear(&mut agent)? => return Ok(()),
-            None => {}
+            Some((ToShim::Kill(_), _)) => true,
+            None => watch.hear(&mut agent)?,
+        };
+        if !goes_on {
+            return Ok(());
         }
     }
 }
