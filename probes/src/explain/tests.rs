@@ -16,6 +16,7 @@ const UNSEEN: &[&str] = &[
     "no-clone",
     "disk-full",
     "too-many-open-files",
+    "round-trip-each",
 ];
 
 fn result(id: &str, native: Observation, volume: Observation) -> CaseResult {
