@@ -70,6 +70,8 @@ pub enum Act {
 pub enum Kind {
     /// By fcntl, F_WRLCK.
     Posix,
+    /// By fcntl for the open file description, F_WRLCK.
+    Ofd,
     /// By flock, LOCK_EX.
     Flock,
 }
@@ -204,6 +206,7 @@ impl Act {
             Act::RemoveAll(name) => ("rmdir", name.clone()),
             Act::List(name) => ("getdents64", name.clone()),
             Act::Lock(name, Kind::Posix) => ("fcntl", format!("{name}, F_SETLK, F_WRLCK")),
+            Act::Lock(name, Kind::Ofd) => ("fcntl", format!("{name}, F_OFD_SETLK, F_WRLCK")),
             Act::Lock(name, Kind::Flock) => ("flock", format!("{name}, LOCK_EX|LOCK_NB")),
         }
     }
@@ -297,6 +300,7 @@ fn perform(
             let file = fs::File::options().read(true).write(true).open(at(name))?;
             match kind {
                 Kind::Posix => take(&file)?,
+                Kind::Ofd => nix::fcntl::fcntl(&file, FcntlArg::F_OFD_SETLK(&WHOLE)).map(drop)?,
                 Kind::Flock => {
                     rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
                 }
@@ -312,12 +316,14 @@ fn perform(
 /// # Errors
 /// The call's.
 pub fn take(file: impl AsFd) -> Result<(), Errno> {
-    let lock = libc::flock {
-        l_type: libc::F_WRLCK as _,
-        l_whence: libc::SEEK_SET as _,
-        l_start: 0,
-        l_len: 0,
-        l_pid: 0,
-    };
-    nix::fcntl::fcntl(file, FcntlArg::F_SETLK(&lock)).map(drop)
+    nix::fcntl::fcntl(file, FcntlArg::F_SETLK(&WHOLE)).map(drop)
 }
+
+/// A lock for writing of the whole file.
+pub const WHOLE: libc::flock = libc::flock {
+    l_type: libc::F_WRLCK as _,
+    l_whence: libc::SEEK_SET as _,
+    l_start: 0,
+    l_len: 0,
+    l_pid: 0,
+};

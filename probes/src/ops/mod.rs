@@ -11,6 +11,7 @@ pub mod files;
 pub mod host;
 pub mod map;
 pub mod needs;
+pub mod prepared;
 pub mod process;
 pub mod stop;
 

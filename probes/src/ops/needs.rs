@@ -8,7 +8,7 @@ use std::fs;
 use rustix::process::{Gid, Uid, geteuid};
 use serde::Serialize;
 
-use super::{host, process};
+use super::{host, prepared, process};
 
 /// The variable of the volume's child that says whether its world has the VM runtime's conditions: [`RUNTIME`], or what
 /// to do, or why not.
@@ -16,15 +16,6 @@ pub const CONDITIONS: &str = "PROBE9P_CONDITIONS";
 /// What it says when it has them.
 pub const RUNTIME: &str = "runtime";
 
-/// The variable of the volume's child that says whether its fresh directory holds the [`SMALL`] file systems, below the
-/// volume's server: [`MADE`], or why not. Natively a case makes them itself.
-pub const SMALL_MADE: &str = "PROBE9P_SMALL";
-/// What it says when it holds them.
-pub const MADE: &str = "made";
-/// The names of the small file systems below a case's directory.
-pub const SMALL: [&str; 2] = ["small-a", "small-b"];
-/// How each of them is mounted: a tmpfs of 1 MiB, for 31 files besides its root.
-pub const SMALL_OPTIONS: &str = "mode=0755,size=1m,nr_inodes=32";
 /// The variable of the child that says that the case runs for the second time in its directory, and that a volume was
 /// mounted anew since.
 pub const AGAIN: &str = "PROBE9P_AGAIN";
@@ -54,6 +45,8 @@ pub enum Need {
     IoUring,
     /// The same directory as the host sees it, without the volume's client between.
     HostView,
+    /// Another client of the same volume.
+    SecondClient,
     /// Loop devices.
     LoopDevice,
     /// The VM runtime's conditions around the volume.
@@ -62,6 +55,10 @@ pub enum Need {
     Mount,
     /// Two small file systems below the case's directory, which fill up.
     SmallFilesystems,
+    /// A directory of 100,000 entries below the case's directory.
+    ManyEntries,
+    /// A file system with a quota below the case's directory.
+    Quota,
     /// To run twice in one directory of a volume that is mounted anew meanwhile.
     Remount,
 }
@@ -83,6 +80,13 @@ impl Need {
                     .into(),
             ),
             Need::IoUring => io_uring_refusal(),
+            Need::SecondClient => match std::env::var(host::HAND) {
+                Ok(said) if said == host::HERE => None,
+                Ok(why) => Some(format!("needs a second client of the volume: {why}")),
+                Err(_) => {
+                    Some("needs a second client of the volume: run it with `probe9p run`".into())
+                }
+            },
             Need::HostView => match std::env::var(host::HAND) {
                 Ok(said) if said == host::HERE => None,
                 Ok(why) => Some(format!("needs the host's view of the volume: {why}")),
@@ -92,11 +96,13 @@ impl Need {
                 .ok()
                 .filter(|said| said != RUNTIME)
                 .map(|said| format!("needs the VM runtime's conditions: {said}")),
-            Need::SmallFilesystems => match std::env::var(SMALL_MADE) {
-                Ok(said) if said == MADE => None,
-                Ok(why) => Some(format!("needs small file systems in what is served: {why}")),
-                Err(_) => Need::HostRoot.unmet().or_else(|| Need::Mount.unmet()),
-            },
+            Need::SmallFilesystems | Need::ManyEntries | Need::Quota => {
+                match std::env::var(prepared::PREPARED) {
+                    Ok(said) if said == prepared::MADE => None,
+                    Ok(why) => Some(format!("needs {}: {why}", self.prepared())),
+                    Err(_) => Need::HostRoot.unmet().or_else(|| Need::Mount.unmet()),
+                }
+            }
             Need::Remount => std::env::var(AGAIN)
                 .err()
                 .map(|_| "needs a volume that can be mounted anew: run it on one of probe9p's own, that a server \
@@ -118,6 +124,16 @@ impl Need {
             .err()
             .map(|_| "needs the right to make a mount namespace: run as root".into()),
             Need::Root | Need::HostRoot => None,
+        }
+    }
+}
+
+impl Need {
+    fn prepared(self) -> &'static str {
+        match self {
+            Need::ManyEntries => "a directory of 100,000 entries in what is served",
+            Need::Quota => "a file system with a quota in what is served",
+            _ => "small file systems in what is served",
         }
     }
 }

@@ -17,11 +17,12 @@ use nix::sys::signal::Signal;
 use results::{Observation, Outcome};
 use server9p::stack::{CommandSpec, Conditions, Ended, Finished, SELF, StackError, World};
 
-use super::{hand::Hand, small::Small};
+use super::{hand::Hand, prepare::Mounts};
 use crate::{
     ops::{
         self, host,
-        needs::{self, AGAIN, CONDITIONS, Need, SMALL_MADE},
+        needs::{self, AGAIN, CONDITIONS, Need},
+        prepared::{MADE, PREPARED, Prepared},
     },
     tools::find,
 };
@@ -110,7 +111,7 @@ impl Side {
             "--dir".into(),
             there.clone().into(),
         ]);
-        let mut command = CommandSpec::new(argv, there).limit(limit);
+        let mut command = CommandSpec::new(argv, there.clone()).limit(limit);
         command.fresh = !self.shared;
         if self.name == VOLUME {
             command = command.env(CONDITIONS, conditions(&self.world.mounted().conditions));
@@ -126,26 +127,29 @@ impl Side {
             command = command.env("TMPDIR", dir);
         }
         let needs = ops::find(id).map_or(&[][..], |case| case.needs);
-        let hand = needs
-            .contains(&Need::HostView)
-            .then(|| self.hand(&here, &mut command));
-        let mut small = None;
-        if self.name == VOLUME && needs.contains(&Need::SmallFilesystems) {
+        let hand = match () {
+            () if needs.contains(&Need::HostView) => self.hand(&here, &mut command),
+            () if needs.contains(&Need::SecondClient) => {
+                self.second_client(&here, &there, limit, &mut command)
+            }
+            () => None,
+        };
+        let mut mounts = None;
+        if self.name == VOLUME
+            && let Some(what) = Prepared::of(needs)
+        {
             let made = self
                 .provider()
-                .and_then(|server| Small::mount(&here, self.owner, server));
-            command = command.env(
-                SMALL_MADE,
-                made.as_ref()
-                    .map_or_else(Clone::clone, |_| needs::MADE.into()),
-            );
-            small = made.ok();
+                .and_then(|server| Mounts::make(what, &here, self.owner, server));
+            let said = made.as_ref().map_or_else(Clone::clone, |_| MADE.into());
+            command = command.env(PREPARED, said);
+            mounts = made.ok();
         }
         let finished = match needs.contains(&Need::Remount) {
             true => self.run_twice(command),
             false => self.world.run(&command),
         };
-        drop((small, hand));
+        drop((mounts, hand));
         if let Some(dir) = &temporary {
             let _ = fs::remove_dir_all(dir);
         }
@@ -181,13 +185,32 @@ impl Side {
         let hand = user.and_then(|user| {
             Hand::start(dir, user).map_err(|error| format!("no process can be started ({error})"))
         });
-        let said = hand
-            .as_ref()
-            .map_or_else(Clone::clone, |_| host::HERE.into());
-        command.env.push((host::HAND.into(), said.into()));
-        let hand = hand.ok()?;
-        command.line = Some(Arc::clone(&hand.line));
-        Some(hand)
+        handed(hand, command)
+    }
+
+    /// Gives a command a hand in the same directory where another client has the volume; natively there is one file
+    /// system, and any other process will do.
+    fn second_client(
+        &self,
+        here: &Path,
+        there: &Path,
+        limit: Duration,
+        command: &mut CommandSpec,
+    ) -> Option<Hand> {
+        if self.name != VOLUME {
+            return self.hand(here, command);
+        }
+        let hand = self
+            .world
+            .twin()
+            .and_then(|twin| {
+                let inner = there.strip_prefix(self.world.path()).unwrap_or(there);
+                let dir = twin.path().join(inner);
+                let started = Hand::within(twin, dir, limit);
+                started.map_err(|error| StackError::Unavailable(error.to_string()))
+            })
+            .map_err(|error| error.to_string());
+        handed(hand, command)
     }
 
     /// Runs a case twice in its directory, and mounts the volume anew between: nothing else may run there. What the
@@ -258,6 +281,17 @@ impl Side {
             None => Ok(()),
         }
     }
+}
+
+/// Tells a command of its hand, or why it has none.
+fn handed(hand: Result<Hand, String>, command: &mut CommandSpec) -> Option<Hand> {
+    let said = hand
+        .as_ref()
+        .map_or_else(Clone::clone, |_| host::HERE.into());
+    command.env.push((host::HAND.into(), said.into()));
+    let hand = hand.ok()?;
+    command.line = Some(Arc::clone(&hand.line));
+    Some(hand)
 }
 
 /// What [`CONDITIONS`] says of these.

@@ -334,6 +334,17 @@ pub trait World: Send + Sync {
         None
     }
 
+    /// Another client of the same volume, in a world of its own, which sees the same files below [`World::path`].
+    ///
+    /// # Errors
+    /// [`StackError::Unavailable`]: why there is none.
+    fn twin(&self) -> Result<Arc<dyn World>, StackError> {
+        Err(StackError::Unavailable(
+            "a volume that was mounted already has no second client of ours; run without --path"
+                .into(),
+        ))
+    }
+
     /// Unmounts the volume and ends its server; the next [`World::run`] brings both up anew over the same files.
     /// Commands that run meanwhile are lost. False, and nothing is done, where this world cannot.
     fn remount(&self) -> bool {

@@ -10,7 +10,7 @@ use std::{
     fmt, fs, io,
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
 };
 
 use super::{
@@ -132,8 +132,10 @@ pub struct Place {
     pub mountpoint: PathBuf,
     /// What goes over the wire, over all times that it is brought up.
     counters: Counters,
+    /// What the names of its directories end with: nothing, but for a second client of the same export.
+    suffix: &'static str,
     // Last, so that it is removed when nothing uses it any more.
-    workdir: Workdir,
+    workdir: Arc<Workdir>,
 }
 
 impl Place {
@@ -208,7 +210,7 @@ impl Place {
     /// # Errors
     /// [`StackError::Unavailable`].
     pub fn directory(&self, name: &str) -> Result<PathBuf, StackError> {
-        let path = self.workdir.path().join(name);
+        let path = self.workdir.path().join(format!("{name}{}", self.suffix));
         match fs::create_dir(&path) {
             Err(err) if err.kind() != io::ErrorKind::AlreadyExists => Err(StackError::Unavailable(
                 format!("directory {} cannot be made: {err}", path.display()),
@@ -221,7 +223,9 @@ impl Place {
 /// A volume that comes up when it is needed, and a plain directory beside its export.
 #[derive(Debug)]
 pub struct VolumeWorld {
-    client: Box<dyn Client>,
+    // Ends before the first, on whose export it is.
+    twin: OnceLock<Result<Arc<VolumeWorld>, StackError>>,
+    client: Arc<dyn Client>,
     revived: Revived,
     mounted: Mutex<Mounted>,
     place: Place,
@@ -256,7 +260,8 @@ impl VolumeWorld {
             StackError::Unavailable(format!("no memory can be shared with the server: {err}"))
         })?;
         let world = VolumeWorld {
-            client,
+            twin: OnceLock::new(),
+            client: client.into(),
             revived: Revived::default(),
             mounted: Mutex::default(),
             place: Place {
@@ -267,7 +272,8 @@ impl VolumeWorld {
                 native,
                 mountpoint,
                 counters,
-                workdir,
+                suffix: "",
+                workdir: Arc::new(workdir),
             },
         };
         world.live()?;
@@ -304,6 +310,49 @@ impl VolumeWorld {
     /// Whether what is made in the export is seen on the volume.
     pub fn shared(&self) -> bool {
         !matches!(self.place.source, Source::Local(_))
+    }
+
+    /// A second client of the export, of the same kind and with a server of its own, as two machines of one provider
+    /// have it: brought up when it is first asked for.
+    ///
+    /// # Errors
+    /// [`StackError::Unavailable`]: why there can be none.
+    fn second(&self) -> Result<Arc<VolumeWorld>, StackError> {
+        let make = || {
+            let counters = Counters::new().map_err(|err| {
+                StackError::Unavailable(format!("no memory can be shared with the server: {err}"))
+            })?;
+            if !self.shared() || self.client.mountpoint().is_some() {
+                return Err(StackError::Unavailable(
+                    "only one client can have this volume; take --server server9p".into(),
+                ));
+            }
+            let first = &self.place;
+            let world = VolumeWorld {
+                twin: OnceLock::new(),
+                client: Arc::clone(&self.client),
+                revived: Revived::default(),
+                mounted: Mutex::default(),
+                place: Place {
+                    options: VolumeOptions {
+                        // The trace is the first's.
+                        trace: None,
+                        ..first.options.clone()
+                    },
+                    source: first.source,
+                    run_as: first.run_as,
+                    export: first.export.clone(),
+                    native: first.native.clone(),
+                    mountpoint: first.workdir.part("mnt-2", first.run_as)?,
+                    counters,
+                    suffix: "-2",
+                    workdir: Arc::clone(&first.workdir),
+                },
+            };
+            world.live()?;
+            Ok(Arc::new(world))
+        };
+        self.twin.get_or_init(make).clone()
     }
 
     /// Leaves the run's directory where it is when the volume is gone.
@@ -385,7 +434,14 @@ impl World for VolumeWorld {
         counts.then(|| self.place.counters.read())
     }
 
+    fn twin(&self) -> Result<Arc<dyn World>, StackError> {
+        Ok(self.second()?)
+    }
+
     fn stop(&self) {
+        if let Some(Ok(twin)) = self.twin.get() {
+            twin.stop();
+        }
         self.revived.stop();
     }
 }

@@ -1,33 +1,12 @@
-//! File systems that have no room left, and more than one file system below one directory.
+//! File systems that have no room left, that have a quota, and more than one file system below one directory.
 
-use rustix::mount::{MountFlags, MountPropagationFlags};
 use std::collections::BTreeMap;
 
 use super::prelude::*;
-use crate::ops::needs::{SMALL, SMALL_MADE, SMALL_OPTIONS};
+use crate::ops::prepared::{self, Prepared, QUOTA, QUOTA_BYTES, SMALL};
 
-/// Runs `body` in a directory with two small file systems: below the volume's server they are there already.
 fn with_small(body: impl FnOnce() -> CaseOutcome) -> CaseOutcome {
-    if std::env::var_os(SMALL_MADE).is_some() {
-        return body();
-    }
-    fork(|_| {
-        // SAFETY: the process has one thread and shares no descriptor table.
-        unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNS) }
-            .call("unshare", "CLONE_NEWNS")?;
-        let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-        rustix::mount::mount_change("/", private).call("mount", "/, MS_PRIVATE|MS_REC")?;
-        let options =
-            std::ffi::CString::new(SMALL_OPTIONS).map_err(|e| Stop::broken("mount", e))?;
-        for name in SMALL {
-            mkdir(name)?;
-            let flags = MountFlags::NODEV | MountFlags::NOSUID;
-            rustix::mount::mount("tmpfs", name, "tmpfs", flags, options.as_c_str())
-                .call("mount", format_args!("tmpfs, {name}"))?;
-        }
-        body()
-    })?
-    .join()
+    prepared::with(Prepared::Small, body)
 }
 
 submit!(
@@ -77,7 +56,7 @@ fn fill(fd: &OwnedFd, piece: &[u8]) -> CaseOutcome<(u64, Result<(), rustix::io::
     let mut size = 0;
     loop {
         match rustix::io::pwrite(fd, piece, size) {
-            Ok(n) if n > 0 && size < 4 << 20 => size += n as u64,
+            Ok(n) if n > 0 && size < 32 << 20 => size += n as u64,
             Ok(n) => {
                 return Err(Stop::broken(
                     "pwrite",
@@ -247,5 +226,94 @@ fn unique_across_devices(_: &mut Ctx) -> CaseOutcome {
             }
         }
         Ok(())
+    })
+}
+
+submit!(
+    Case::new(
+        "space.quota_write",
+        "a write beyond the user's quota fails with EDQUOT, keeps what was written, and works once there is room",
+        quota_write
+    )
+    .source("write(2): EDQUOT; quota(1)")
+    .needed_by(&["home directories and shared hosts", "databases", "mail servers", "tar, cp, rsync"])
+    .needs(&[Need::Quota, Need::SecondUser])
+);
+
+/// Runs `body` as a user whom a quota holds, in the file system that has one.
+fn with_quota(body: impl FnOnce() -> CaseOutcome) -> CaseOutcome {
+    prepared::with(Prepared::Quota, || {
+        as_user(OTHER, || {
+            rustix::process::chdir(QUOTA).call("chdir", QUOTA)?;
+            body()
+        })
+    })
+}
+
+fn quota_write(_: &mut Ctx) -> CaseOutcome {
+    with_quota(|| {
+        let piece = vec![b'q'; 100_000];
+        write("ballast", &[b'b'; 500_000])?;
+        let fd = create("data", b"")?;
+        let (size, refusal) = fill(&fd, &piece)?;
+        refusal.refused("pwrite", "data, beyond the quota", Errno::EDQUOT)?;
+        ensure(
+            "pwrite",
+            size > 0 && size <= QUOTA_BYTES,
+            format_args!("{size} bytes could be written with a quota of {QUOTA_BYTES}"),
+        )?;
+        let held = fstat(&fd, "data")?.st_size as usize;
+        contents("pwrite", "data", &vec![b'q'; held])?;
+        unlink("ballast")?;
+        // What was removed counts until the file system has said so to its disk.
+        rustix::fs::syncfs(&fd).call("syncfs", ".")?;
+        write_at(&fd, "data", held as u64, &piece)?;
+        contents("pwrite", "data", &vec![b'q'; held + piece.len()])
+    })
+}
+
+submit!(
+    Case::new(
+        "space.quota_create",
+        "whoever has used up a quota makes no further files of any size: EDQUOT",
+        quota_create
+    )
+    .source("open(2): EDQUOT; mkdir(2)")
+    .needed_by(&[
+        "home directories and shared hosts",
+        "npm, pip",
+        "mail servers"
+    ])
+    .needs(&[Need::Quota, Need::SecondUser])
+);
+
+fn quota_create(_: &mut Ctx) -> CaseOutcome {
+    with_quota(|| {
+        let mut made = 0;
+        let refusal = loop {
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+            let file = rustix::fs::open(format!("f{made}"), flags, mode(0o644));
+            match file.and_then(|fd| rustix::io::pwrite(&fd, &[b'q'; 100_000], 0)) {
+                Ok(_) if made < 200 => made += 1,
+                Ok(_) => {
+                    return Err(Stop::broken(
+                        "open",
+                        "200 files of 100000 bytes were made within a quota of 2 MiB",
+                    ));
+                }
+                Err(error) => break error,
+            }
+        };
+        Err::<(), _>(refusal).refused(
+            "open",
+            "fN, of 100000 bytes, beyond the quota",
+            Errno::EDQUOT,
+        )?;
+        ensure(
+            "open",
+            made > 2,
+            format_args!("only {made} files could be made"),
+        )?;
+        contents("open", "f0", &[b'q'; 100_000])
     })
 }

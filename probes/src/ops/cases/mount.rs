@@ -4,21 +4,14 @@
 
 use std::fs;
 
-use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
+use rustix::mount::{MountFlags, UnmountFlags};
 
 use super::prelude::*;
 
 /// Runs `body` in a process with a mount namespace of its own, from which nothing leaks.
 fn alone(body: impl FnOnce() -> CaseOutcome) -> CaseOutcome {
     fork(|_| {
-        // SAFETY: the process has one thread and shares no descriptor table.
-        unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNS) }
-            .call("unshare", "CLONE_NEWNS")?;
-        rustix::mount::mount_change(
-            "/",
-            MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
-        )
-        .call("mount", "/, MS_PRIVATE|MS_REC")?;
+        crate::ops::prepared::private_mounts()?;
         body()
     })?
     .join()

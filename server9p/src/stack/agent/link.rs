@@ -177,11 +177,13 @@ impl Link {
                 state.lines.insert(id, Arc::clone(line));
             }
         }
+        // If the link is closed its reader finds out, and says why. Before anything is said on the line.
+        let _ = self.send(&ToAgent::Run(Box::new(Run::new(id, spec))), b"");
         thread::scope(|scope| {
             if let Some(line) = &spec.line {
                 scope.spawn(|| self.relay(id, line));
             }
-            let outcome = self.wait(id, spec, &receiver);
+            let outcome = self.wait(spec, &receiver);
             if let Some(line) = &spec.line {
                 // Also ends the relay.
                 let _ = line.shutdown(std::net::Shutdown::Both);
@@ -191,14 +193,13 @@ impl Link {
         })
     }
 
-    /// Passes on what is said to a command on its line, until that is shut down.
+    /// Passes on what is said to a command on its line, until that is shut down, and that it is: by words without any.
     fn relay(&self, id: u64, mut line: &UnixStream) {
         let mut buffer = [0; 65536];
         loop {
             match line.read(&mut buffer) {
-                Ok(0) => return,
                 Ok(n) => {
-                    if self.send(&ToAgent::Say(id), &buffer[..n]).is_err() {
+                    if self.send(&ToAgent::Say(id), &buffer[..n]).is_err() || n == 0 {
                         return;
                     }
                 }
@@ -208,9 +209,7 @@ impl Link {
         }
     }
 
-    fn wait(&self, id: u64, spec: &CommandSpec, receiver: &Receiver<Outcome>) -> Outcome {
-        // If the link is closed its reader finds out, and says why.
-        let _ = self.send(&ToAgent::Run(Box::new(Run::new(id, spec))), b"");
+    fn wait(&self, spec: &CommandSpec, receiver: &Receiver<Outcome>) -> Outcome {
         match receiver.recv_timeout(spec.limit.saturating_add(SLACK)) {
             Ok(outcome) => outcome,
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {

@@ -312,11 +312,12 @@ where
         }
     }
 
-    /// Gives a command what came for its line; a command that does not read it loses the line.
+    /// Gives a command what came for its line, of which no words are the end; a command that does not read it loses the
+    /// line.
     fn answer(&mut self, id: u64, words: &[u8]) {
         if let Some(running) = self.running.get_mut(&id) {
             let said = running.line.as_mut().map(|line| line.write_all(words));
-            if !matches!(said, Some(Ok(()))) {
+            if words.is_empty() || !matches!(said, Some(Ok(()))) {
                 running.line = None;
             }
         }

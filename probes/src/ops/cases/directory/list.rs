@@ -6,6 +6,7 @@ use rustix::fs::SeekFrom;
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::ops::prepared::{self, ENTRIES, MANY, Prepared};
 
 submit!(
     Case::new(
@@ -89,6 +90,65 @@ fn many(_: &mut Ctx) -> CaseOutcome {
         distinct.len(),
         3002,
     )
+}
+
+submit!(
+    Case::new(
+        "directory.hundred_thousand",
+        "100,000 entries are listed, each once, and the listing goes on from places that it told of",
+        hundred_thousand
+    )
+    .source("POSIX readdir(), telldir(), seekdir()")
+    .needed_by(&["mail and news spools", "object caches (ccache, Nix store)", "git (loose objects)", "session stores"])
+    .needs(&[Need::ManyEntries])
+);
+
+fn hundred_thousand(_: &mut Ctx) -> CaseOutcome {
+    prepared::with(Prepared::Many, || {
+        let fd = open(MANY, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let all = entries(&fd, 1 << 20)?;
+        expect(
+            "getdents64",
+            "the number of entries",
+            all.len(),
+            ENTRIES + 2,
+        )?;
+        let mut seen = vec![false; ENTRIES];
+        for (name, ..) in &all {
+            let number = name
+                .strip_prefix("entry-")
+                .and_then(|n| n.parse::<usize>().ok());
+            match number.and_then(|n| seen.get_mut(n)) {
+                Some(seen) if !*seen => *seen = true,
+                Some(_) => {
+                    return Err(Stop::broken(
+                        "getdents64",
+                        format!("{name} is listed twice"),
+                    ));
+                }
+                None if name == "." || name == ".." => {}
+                None => {
+                    return Err(Stop::broken(
+                        "getdents64",
+                        format!("{name} is listed and was not made"),
+                    ));
+                }
+            }
+        }
+        let missing = seen.iter().filter(|seen| !**seen).count();
+        expect("getdents64", "how many entries are missing", missing, 0)?;
+        for at in [ENTRIES - 5, ENTRIES - 3000] {
+            rustix::fs::seek(&fd, SeekFrom::Start(all[at].2))
+                .call("lseek", "many, a place that getdents64 told")?;
+            let rest = entries(&fd, 1 << 16)?;
+            ensure(
+                "lseek",
+                rest == all[at + 1..],
+                format_args!("from place {at} on, {} entries were listed", rest.len()),
+            )?;
+        }
+        stat(&format!("{MANY}/{}", prepared::entry(ENTRIES - 1))).map(drop)
+    })
 }
 
 submit!(
@@ -193,6 +253,58 @@ fn seek(_: &mut Ctx) -> CaseOutcome {
         )?;
     }
     Ok(())
+}
+
+submit!(
+    Case::new(
+        "directory.seek_back",
+        "a listing that was read in part goes on where a seek says, not where it was",
+        seek_back
+    )
+    .source("POSIX seekdir(); linux fs/9p/vfs_dir.c keeps what it has read ahead")
+    .needed_by(&[
+        "Samba",
+        "NFS servers",
+        "PHP (rewind, seek)",
+        "shells that list a large directory again"
+    ])
+);
+
+fn seek_back(_: &mut Ctx) -> CaseOutcome {
+    fill("dir", 40)?;
+    let fd = open("dir", OFlags::RDONLY | OFlags::DIRECTORY)?;
+    let some = || -> CaseOutcome<Vec<(String, u64)>> {
+        let mut space = Vec::with_capacity(256);
+        let mut raw = rustix::fs::RawDir::new(&fd, space.spare_capacity_mut());
+        let mut found = Vec::new();
+        // As much as one call gives, so that none is left in this buffer.
+        while let Some(entry) = raw.next() {
+            let entry = entry.call("getdents64", "dir, 256 bytes")?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            found.push((name, entry.next_entry_cookie()));
+            if raw.is_buffer_empty() {
+                break;
+            }
+        }
+        Ok(found)
+    };
+    let first = some()?;
+    ensure(
+        "getdents64",
+        (3..40).contains(&first.len()),
+        format_args!("{} entries were read", first.len()),
+    )?;
+    rustix::fs::seek(&fd, SeekFrom::Start(first[0].1))
+        .call("lseek", "dir, behind the first entry")?;
+    let again: Vec<String> = some()?.into_iter().map(|(name, _)| name).collect();
+    let want: Vec<String> = first[1..].iter().map(|(name, _)| name.clone()).collect();
+    ensure(
+        "lseek",
+        again.starts_with(&want),
+        format_args!(
+            "behind the first entry {want:?} was listed before, and {again:?} after a seek back"
+        ),
+    )
 }
 
 submit!(

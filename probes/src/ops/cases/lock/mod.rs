@@ -1,5 +1,6 @@
-//! Locks: flock, POSIX ranges and open file descriptions, between the processes of one client.
+//! Locks: flock, POSIX ranges and open file descriptions, between the processes of one client, and across two.
 
+mod clients;
 mod flock;
 mod ofd;
 mod posix;

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use rustix::mount::{MountFlags, MountPropagationFlags};
+use rustix::mount::MountFlags;
 
 use super::*;
 
@@ -89,11 +89,7 @@ fn atime_as_mounted(_: &mut Ctx) -> CaseOutcome {
 fn mounted_anew(flags: MountFlags, said: &str, body: impl FnOnce() -> CaseOutcome) -> CaseOutcome {
     mkdir("dir")?;
     fork(|_| {
-        // SAFETY: the process has one thread and shares no descriptor table.
-        unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNS) }
-            .call("unshare", "CLONE_NEWNS")?;
-        let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-        rustix::mount::mount_change("/", private).call("mount", "/, MS_PRIVATE|MS_REC")?;
+        crate::ops::prepared::private_mounts()?;
         rustix::mount::mount_bind("dir", "dir").call("mount", "dir, dir, MS_BIND")?;
         rustix::mount::mount_remount("dir", MountFlags::BIND | flags, "")
             .call("mount", format_args!("dir, MS_REMOUNT|MS_BIND|{said}"))?;
