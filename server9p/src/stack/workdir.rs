@@ -211,8 +211,8 @@ fn remove_dead(path: &Path, _lock: &File) -> bool {
         if !mount.point.starts_with(path) {
             continue;
         }
-        if mount.fs_type == "tmpfs" {
-            // A small file system of a case.
+        if ["tmpfs", "btrfs"].contains(&mount.fs_type.as_str()) {
+            // A file system that was made for a case.
             let _ = rustix::mount::unmount(&mount.point, rustix::mount::UnmountFlags::DETACH);
         }
         if mount.fs_type.starts_with("fuse") {
