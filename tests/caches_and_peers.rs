@@ -41,7 +41,10 @@ fn that_fail(stack: &[&str], cases: &[&str]) -> Vec<String> {
     for case in results {
         match case["verdict"].as_str() {
             Some("works") => {}
-            Some("fails" | "crashes") => bad.push(case["id"].as_str().unwrap().to_owned()),
+            // Whether a case still hears its error, when its server ends, is a race: twice, and it may be unstable.
+            Some("fails" | "crashes" | "unstable") => {
+                bad.push(case["id"].as_str().unwrap().to_owned())
+            }
             _ => panic!("{stack:?}: {case:#}"),
         }
     }

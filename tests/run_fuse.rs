@@ -230,7 +230,12 @@ fn a_kill_of_any_process_leaves_no_mount_and_no_process() {
     );
     assert_eq!(mounts(place.path()), [""; 0]);
     // Directories are all that is left, and the next run removes them.
-    assert_eq!(place.left().len(), 1);
+    // One of the run, and one of each volume beside, where a remedy or a second client had one.
+    let left = place.left();
+    assert!(
+        !left.is_empty() && left.iter().all(|name| name.starts_with("probe9p-")),
+        "{left:?}"
+    );
     let next = place.run(&["run", "--client", "fuse", "--ops", "link.nlink"]);
     assert_eq!(next.code, Some(0), "{next:?}");
     assert_nothing_left(&place, &next);

@@ -3,6 +3,7 @@
 use std::os::fd::FromRawFd;
 
 use super::*;
+use crate::ops::case::Side;
 
 submit!(
     Case::new(
@@ -153,13 +154,20 @@ submit!(
     ])
 );
 
-fn generation(_: &mut Ctx) -> CaseOutcome {
+fn generation(ctx: &mut Ctx) -> CaseOutcome {
+    let side = ctx.side;
     let told = |name: &str| -> CaseOutcome<(u64, i64)> {
         let fd = open(name, OFlags::RDONLY)?;
         let mut version: libc::c_long = 0;
         // SAFETY: the request writes one number of this size at most.
-        check(unsafe { libc::ioctl(fd.as_raw_fd(), FS_IOC_GETVERSION as _, &mut version) })
-            .call("ioctl", format_args!("{name}, FS_IOC_GETVERSION"))?;
+        let asked =
+            check(unsafe { libc::ioctl(fd.as_raw_fd(), FS_IOC_GETVERSION as _, &mut version) });
+        if side == Side::Native && asked == Err(Errno::ENOTTY) {
+            return Err(Stop::NotRun(
+                "needs a native file system that has FS_IOC_GETVERSION, such as ext4 or XFS".into(),
+            ));
+        }
+        asked.call("ioctl", format_args!("{name}, FS_IOC_GETVERSION"))?;
         Ok((stat(name)?.st_ino, version))
     };
     write("data", b"old")?;

@@ -6,6 +6,7 @@ use std::io::{IoSlice, IoSliceMut};
 use rustix::io::ReadWriteFlags;
 
 use super::super::prelude::*;
+use crate::ops::case::Side;
 
 submit!(
     Case::new(
@@ -254,7 +255,7 @@ submit!(
     ])
 );
 
-fn rwf_nowait(_: &mut Ctx) -> CaseOutcome {
+fn rwf_nowait(ctx: &mut Ctx) -> CaseOutcome {
     let fd = create("data", &[b'n'; 4096])?;
     drop(read("data")?);
     let mut bytes = [0; 4096];
@@ -265,6 +266,9 @@ fn rwf_nowait(_: &mut Ctx) -> CaseOutcome {
         ReadWriteFlags::NOWAIT,
     ) {
         Err(rustix::io::Errno::AGAIN) => Ok(()),
+        Err(rustix::io::Errno::OPNOTSUPP) if ctx.side == Side::Native => Err(Stop::NotRun(
+            "needs a native file system that has RWF_NOWAIT, such as ext4 or XFS".into(),
+        )),
         got => {
             let n = got.call("preadv2", "data, RWF_NOWAIT")?;
             ensure("preadv2", n > 0, "nothing was read")?;
