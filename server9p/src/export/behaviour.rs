@@ -48,7 +48,8 @@ pub enum Xattrs {
 pub enum Qids {
     /// The inode number, whatever device the file is on (`multidevs=warn`).
     Inode,
-    /// The inode number on the root's device, and one that no other file has elsewhere.
+    /// The inode number on the root's device, and one that no other file has elsewhere (`multidevs=remap`, the default
+    /// from QEMU 10.0 on).
     Unique,
 }
 
@@ -117,6 +118,7 @@ impl Behaviour {
             Profile::Golem => golem,
             Profile::Qemu => Behaviour {
                 special_mode: SpecialMode::Set,
+                qids: Qids::Unique,
                 ..golem
             },
             Profile::Posix => Behaviour {
