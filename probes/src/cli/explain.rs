@@ -175,6 +175,12 @@ impl Explain {
                 ));
             }
         };
+        if matches!(wanted.server, Server::Qemu) {
+            // Its events name no export.
+            eprintln!(
+                "probe9p: QEMU's trace tells of the guest's root as well; its messages may stand among the volume's"
+            );
+        }
         match fs::read(trace) {
             Ok(text) => ServerTrace::Messages(read(&String::from_utf8_lossy(&text))),
             Err(error) => none(format!("the server's trace cannot be read ({error})")),

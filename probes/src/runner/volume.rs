@@ -378,7 +378,9 @@ pub fn stacks() -> Vec<ListedStack> {
         for profile in Profile::ALL {
             let about = match profile {
                 Profile::Golem => "as the VM runtime: QEMU 8.1's behaviour, Linux 5.10's v9fs",
-                Profile::Qemu => "as QEMU 10: special files can be made, files of several file systems have their own inode numbers",
+                Profile::Qemu => {
+                    "as QEMU 10: special files can be made, files of several file systems have their own inode numbers"
+                }
                 Profile::Posix => "all that the protocol allows",
             };
             stacks.push(listed(client, Server::Server9p, profile, about));
