@@ -57,6 +57,14 @@ pub struct Group<'a> {
     pub rows: Vec<Row<'a>>,
 }
 
+impl Group<'_> {
+    /// How many of its cases have a result on that stack.
+    pub fn results(&self, stack: usize) -> usize {
+        let there = self.rows.iter().filter(|row| row.cells[stack].is_some());
+        there.count()
+    }
+}
+
 /// A case on every stack.
 #[derive(Debug)]
 pub struct Row<'a> {

@@ -269,7 +269,10 @@ fn table(result: &CaseResult, up: &Volume) -> String {
     for name in names.into_iter().filter(|_| both_ended(result)) {
         let (native, volume) = (result.native.facts.get(name), result.volume.facts.get(name));
         if native != volume {
-            let alike = alike(native, volume);
+            let alike = match (native, volume) {
+                (Some(native), Some(volume)) => exec::lines_alike(native, volume),
+                _ => 0,
+            };
             let (native, volume) = (shortened(native, alike), shortened(volume, alike));
             let _ = writeln!(
                 text,
@@ -347,17 +350,6 @@ fn differing(result: &CaseResult) -> Vec<String> {
         found.push("trees".to_owned());
     }
     found
-}
-
-/// How many lines two values have in common before they differ.
-fn alike(one: Option<&String>, other: Option<&String>) -> usize {
-    match (one, other) {
-        (Some(one), Some(other)) => {
-            let pairs = one.lines().zip(other.lines());
-            pairs.take_while(|(a, b)| a == b).count()
-        }
-        _ => 0,
-    }
 }
 
 /// A fact's value on one line, from where it differs.

@@ -80,8 +80,7 @@ pub fn observations(native: &[Ran], volume: &Ran) -> (Observation, Observation) 
         if natively.facts.get(name) != on_volume.facts.get(name)
             && let (Some(left), Some(right)) = (text(first, stream), text(volume, stream))
         {
-            let at = left.lines().zip(right.lines()).take_while(|(a, b)| a == b);
-            let at = Some(at.count());
+            let at = Some(lines_alike(&left, &right));
             for (ran, seen) in [(first, &mut natively), (volume, &mut on_volume)] {
                 seen.facts
                     .extend(output(ran, stream, at).map(|value| (name.to_owned(), value)));
@@ -167,6 +166,12 @@ fn last_line(ran: &Ran) -> String {
         .rfind(|line| !line.trim().is_empty())
         .map(|line| format!("its last words: {line}"))
         .unwrap_or_default()
+}
+
+/// How many lines two texts have in common before they differ.
+pub fn lines_alike(one: &str, other: &str) -> usize {
+    let pairs = one.lines().zip(other.lines());
+    pairs.take_while(|(a, b)| a == b).count()
 }
 
 /// One of a command's outputs.

@@ -22,7 +22,7 @@ use std::{
 
 use server9p::stack::{CommandSpec, Ended, Finished, SELF, StackError};
 
-pub use compare::{alone, observations};
+pub use compare::{alone, lines_alike, observations};
 pub use remedies::try_all;
 pub use trace::failed_calls;
 pub use tree::Tree;

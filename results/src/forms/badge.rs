@@ -33,13 +33,7 @@ pub fn badges(matrix: &Matrix<'_>) -> Vec<Badge> {
         .iter()
         .filter(|group| group.kind == CaseKind::Tool)
     {
-        let results = |at: usize| {
-            group
-                .rows
-                .iter()
-                .filter(|row| row.cells[at].is_some())
-                .count()
-        };
+        let results = |at: usize| group.results(at);
         let most = (0..matrix.stacks.len()).map(results).max();
         // Columns are in the order of how faithful they are, so the first one wins; a run of a few of the cases, or
         // one that was interrupted, does not speak for the tool.

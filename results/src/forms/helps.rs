@@ -43,13 +43,7 @@ fn own(id: &str) -> bool {
 
 /// How a tool does on the most faithful stack that has all of its cases, in one line; nothing where none was run.
 pub(crate) fn line(matrix: &Matrix<'_>, group: &Group<'_>) -> Option<String> {
-    let results = |at: usize| {
-        group
-            .rows
-            .iter()
-            .filter(|row| row.cells[at].is_some())
-            .count()
-    };
+    let results = |at: usize| group.results(at);
     let plain = |at: &usize| matrix.stacks[*at].latest().stack.cache == "none";
     // The first of the most, as columns are in the order of how faithful they are.
     let at = (0..matrix.stacks.len())

@@ -22,7 +22,10 @@ use std::{
     time::Duration,
 };
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::prctl,
+};
 use rustix::{
     fs::{MemfdFlags, memfd_create},
     net::{
@@ -260,7 +263,7 @@ pub fn inherit(command: &mut Command, keep: &[BorrowedFd], session: bool) {
 ///
 /// # Errors
 /// The system's.
-pub fn become_user(uid: u32, gid: u32) -> io::Result<()> {
+fn become_user(uid: u32, gid: u32) -> io::Result<()> {
     // SAFETY: system calls; no groups are passed.
     let done = unsafe {
         libc::setgroups(0, std::ptr::null()) == 0
@@ -271,6 +274,20 @@ pub fn become_user(uid: u32, gid: u32) -> io::Result<()> {
         Ok(())
     } else {
         Err(io::Error::last_os_error())
+    }
+}
+
+/// Has the command run as that user, where one is named, and end with the thread that starts it.
+pub fn die_with_this(command: &mut Command, run_as: Option<(u32, u32)>) {
+    // SAFETY: system calls that are safe between fork and exec.
+    unsafe {
+        command.pre_exec(move || {
+            if let Some((uid, gid)) = run_as {
+                become_user(uid, gid)?;
+            }
+            // After the change of user, which clears it.
+            Ok(prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?)
+        });
     }
 }
 

@@ -228,11 +228,7 @@ impl Root {
     /// Makes the file systems that the root is of, below the directory `at`; returns where it is.
     fn lay(&self, at: &str) -> Result<String, String> {
         let options = format!("mode={:04o},size={}", self.mode, self.size);
-        make("tmpfs", at, "tmpfs", &options)?;
-        let root = format!("{at}/root");
-        fs::create_dir(&root).map_err(step(&root))?;
-        overlay("/", at, self.mode, &root)?;
-        Ok(root)
+        overlaid(at, &options, self.mode)
     }
 
     /// Writes what the runtime's init writes of hosts, below `root`; `spare` is a directory for files to bind
@@ -281,6 +277,15 @@ fn is_own(point: &Path) -> bool {
         .any(|own| point == Path::new(own))
 }
 
+/// An overlay of the present root, whose layer of that mode is in a tmpfs at `at` with those options; returns where it is.
+fn overlaid(at: &str, options: &str, mode: u32) -> Result<String, String> {
+    make("tmpfs", at, "tmpfs", options)?;
+    let root = format!("{at}/root");
+    fs::create_dir(&root).map_err(step(&root))?;
+    overlay("/", at, mode, &root)?;
+    Ok(root)
+}
+
 /// An overlay at `point` of `lower` under a layer of that mode in the directory `at`.
 fn overlay(lower: &str, at: &str, mode: u32, point: &str) -> Result<(), String> {
     for (name, mode) in [("upper", mode), ("work", 0o700)] {
@@ -300,10 +305,7 @@ fn overlay(lower: &str, at: &str, mode: u32, point: &str) -> Result<(), String> 
 fn seen_tmp(staging: &str, root: &str) -> Result<(), String> {
     let own = format!("{staging}/own");
     fs::create_dir(&own).map_err(step(&own))?;
-    make("tmpfs", &own, "tmpfs", "mode=0700")?;
-    let whole = format!("{own}/root");
-    fs::create_dir(&whole).map_err(step(&whole))?;
-    overlay("/", &own, 0o755, &whole)?;
+    let whole = overlaid(&own, "mode=0700", 0o755)?;
     let (from, to) = (format!("{whole}/tmp"), format!("{root}/tmp"));
     fs::set_permissions(&from, PermissionsExt::from_mode(0o777)).map_err(step(&from))?;
     mount(

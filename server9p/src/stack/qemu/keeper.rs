@@ -9,7 +9,7 @@ use std::{
     io,
     os::{
         fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
-        unix::{ffi::OsStrExt, process::CommandExt},
+        unix::ffi::OsStrExt,
     },
     path::{Path, PathBuf},
     process::{Child, Command, ExitCode, ExitStatus, Stdio},
@@ -18,14 +18,14 @@ use std::{
 
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::{prctl, signal::Signal},
+    sys::prctl,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::stack::{
     agent::descendants,
     guard::{self, Guard},
-    process::{become_user, describe, inherit, tail},
+    process::{describe, die_with_this, inherit, tail},
 };
 
 /// How long a guest may take to power off when the orchestrator is gone.
@@ -113,17 +113,7 @@ fn start(config: &KeeperConfig, kept: &[OwnedFd]) -> io::Result<Child> {
         .stderr(io::stderr().as_fd().try_clone_to_owned()?);
     let kept: Vec<BorrowedFd> = kept.iter().map(OwnedFd::as_fd).collect();
     inherit(&mut command, &kept, false);
-    let run_as = config.run_as;
-    // SAFETY: system calls that are safe between fork and exec.
-    unsafe {
-        command.pre_exec(move || {
-            if let Some((uid, gid)) = run_as {
-                become_user(uid, gid)?;
-            }
-            // After the change of user, which clears it.
-            Ok(prctl::set_pdeathsig(Signal::SIGKILL)?)
-        });
-    }
+    die_with_this(&mut command, config.run_as);
     command.spawn()
 }
 

@@ -10,21 +10,18 @@ use std::{
     io,
     os::{
         fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd},
-        unix::{ffi::OsStringExt, net::UnixStream, process::CommandExt},
+        unix::{ffi::OsStringExt, net::UnixStream, process::CommandExt as _},
     },
     path::Path,
     process::{Command, ExitCode, Stdio},
 };
 
-use nix::{
-    poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::{prctl, signal::Signal},
-};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::{Deserialize, Serialize};
 
 use crate::stack::{
     live::Served,
-    process::{Helper, become_user, describe, inherit, receive_fd, send_fd},
+    process::{Helper, describe, die_with_this, inherit, receive_fd, send_fd},
 };
 
 /// What the keeper is told.
@@ -104,17 +101,7 @@ fn keep(config: PeerConfig) -> io::Result<Option<String>> {
         .stdin(Stdio::null())
         .stdout(Stdio::null());
     inherit(&mut command, &[program.as_fd()], false);
-    let run_as = config.run_as;
-    // SAFETY: system calls that are safe between fork and exec.
-    unsafe {
-        command.pre_exec(move || {
-            if let Some((uid, gid)) = run_as {
-                become_user(uid, gid)?;
-            }
-            // After the change of user, which clears it.
-            Ok(prctl::set_pdeathsig(Signal::SIGKILL)?)
-        });
-    }
+    die_with_this(&mut command, config.run_as);
     let mut child = command.spawn()?;
     let pid = rustix::process::Pid::from_child(&child);
     let ended = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?;
