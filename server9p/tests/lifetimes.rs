@@ -28,7 +28,9 @@ use server9p::{
         server::Server, volume::VolumeWorld, workdir,
     },
 };
-use support::{below, helper, hold, kill, mark, marked, mounts_under, wait_gone, wait_until};
+use support::{
+    below, helper, hold, kill, mark, marked, mounts_under, servers, wait_gone, wait_until,
+};
 
 /// Set in the process that holds a volume for another test to kill: the number to sleep for.
 const HOLD: &str = "SERVER9P_TEST_HOLDS_A_VOLUME";
@@ -50,7 +52,7 @@ fn volume() -> Option<VolumeWorld> {
     }
 }
 
-fn sh(world: &impl World, script: &str) -> CommandSpec {
+fn sh(world: &(impl World + ?Sized), script: &str) -> CommandSpec {
     CommandSpec::new(["sh", "-c", script], world.path())
 }
 
@@ -128,6 +130,26 @@ fn a_killed_fuse_daemon_is_named_and_replaced() {
             "{why}"
         );
         comes_up_anew(world);
+    }
+}
+
+#[test]
+fn two_clients_have_one_server_process_and_both_come_up_anew_when_it_dies() {
+    let Some(world) = volume() else { return };
+    for round in ["first", "second"] {
+        let twin = world.twin().unwrap();
+        assert_ne!(twin.path(), world.path());
+        let wrote = format!("echo {round} > shared");
+        assert_eq!(twin.run(&sh(&*twin, &wrote)).unwrap().ended, Ended::Code(0));
+        let read = world.run(&sh(&world, "cat shared")).unwrap();
+        assert_eq!(String::from_utf8_lossy(&read.stdout).trim(), round);
+        let [server] = servers(world.export())[..] else {
+            panic!("server processes: {:?}", servers(world.export()));
+        };
+        // The agent is told to end when the loss was seen.
+        let held = hold(world.processes().into_iter().map(|(_, pid)| pid));
+        kill(server);
+        wait_gone(&held);
     }
 }
 

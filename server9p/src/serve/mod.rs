@@ -9,14 +9,14 @@ use std::{
     os::fd::OwnedFd,
     path::PathBuf,
     sync::Arc,
+    thread,
     time::Duration,
 };
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
-    io::unix::AsyncFd,
     signal::unix::{SignalKind, signal},
-    sync::Semaphore,
+    sync::{Semaphore, mpsc},
     task::JoinSet,
 };
 
@@ -28,6 +28,7 @@ use crate::{
     export::{Export, ExportError},
     profile::Profile,
     session::{self, Counters, Limits, Shared, Trace, TraceError},
+    stack::process::receive_fd,
 };
 use listen::{Bound, Incoming};
 
@@ -102,7 +103,8 @@ pub fn serve(options: ServeOptions) -> Result<(), ServeError> {
 }
 
 /// Serves one connection until its other end closes it, or until `life` does: whoever holds that end keeps the
-/// server alive. The process becomes `run_as` first, after the trace was opened.
+/// server alive. Further connections may come over `life`, a socket, one descriptor a byte; they end with the first. The
+/// process becomes `run_as` first, after the trace was opened.
 ///
 /// Must be called before the process has other threads, since it may change the process's user.
 ///
@@ -115,11 +117,21 @@ pub fn serve_connection(
 ) -> Result<(), ServeError> {
     let trace = options.trace.as_deref().map(Trace::create).transpose()?;
     run(options.run_as, &options, trace, |shared| async move {
-        // SAFETY: an `OwnedFd` stays open, and the same descriptor, for as long as it is registered.
-        let life = unsafe { AsyncFd::register(life) }?;
-        tokio::select! {
-            () = serve_one(stream, shared) => Ok(()),
-            closed = life.readable() => closed.map(drop),
+        let (tell, mut more) = mpsc::unbounded_channel();
+        // It ends with the life line or the process, and hands over nothing when nobody listens any more.
+        thread::spawn(
+            move || while receive_fd(&life).is_some_and(|stream| tell.send(stream).is_ok()) {},
+        );
+        let first = serve_one(stream, shared.clone());
+        tokio::pin!(first);
+        loop {
+            tokio::select! {
+                () = &mut first => return Ok(()),
+                further = more.recv() => match further {
+                    Some(stream) => drop(tokio::spawn(serve_one(stream, shared.clone()))),
+                    None => return Ok(()),
+                },
+            }
         }
     })
 }

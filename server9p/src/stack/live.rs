@@ -24,7 +24,7 @@ const FAREWELL: Duration = Duration::from_secs(8);
 const INQUEST: Duration = Duration::from_millis(200);
 
 /// A server process with its life line: it does not outlive that.
-pub type Served = (Helper, OwnedFd);
+pub type Served = (Helper, Arc<OwnedFd>);
 
 /// The processes of a volume that is up.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub struct Live {
     /// What the agent lives in or under.
     keeper: Arc<Mutex<Helper>>,
     server: Option<Arc<Mutex<Helper>>>,
-    life: Mutex<Option<OwnedFd>>,
+    life: Mutex<Option<Arc<OwnedFd>>>,
     ending: Arc<AtomicBool>,
 }
 

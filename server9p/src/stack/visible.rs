@@ -10,6 +10,7 @@ use std::{
     os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd},
     path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
+    sync::Arc,
     time::Duration,
 };
 
@@ -37,7 +38,7 @@ pub struct VisibleMount {
     daemon: Helper,
     server: Helper,
     /// The server ends when this closes.
-    life: Option<OwnedFd>,
+    life: Option<Arc<OwnedFd>>,
     /// The watcher unmounts when this closes; declared last, so that there is nothing left for it to do.
     _watched: OwnedFd,
 }
@@ -62,13 +63,14 @@ impl VisibleMount {
             StackError::Unavailable(format!("{} cannot be mounted: {error}", dir.display()))
         };
         let counters = Counters::new().map_err(failed)?;
-        let (client_end, (mut server, life)) = Server::Own.start(&Site {
+        let started = Server::Own.start(&Site {
             export: &dir,
             options,
             run_as: options.run_as,
             scratch: Path::new("/"),
             counters: &counters,
         })?;
+        let (client_end, (mut server, life)) = (started.connection, started.served);
         let (ready, theirs) = pipe2(OFlag::O_CLOEXEC).map_err(|error| failed(error.into()))?;
         let config = FuseConfig {
             calls: None,

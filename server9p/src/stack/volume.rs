@@ -21,7 +21,7 @@ use super::{
     namespaces::Namespaces,
     path::PathWorld,
     root::{Root, put_image_content},
-    server::{Server, Site, run_as},
+    server::{Door, Server, Site, run_as},
     workdir::Workdir,
 };
 use crate::{
@@ -132,25 +132,40 @@ pub struct Place {
     pub mountpoint: PathBuf,
     /// What goes over the wire, over all times that it is brought up.
     counters: Counters,
-    /// What the names of its directories end with: nothing, but for a second client of the same export.
-    suffix: &'static str,
+    /// The way to the server, for a second client.
+    door: Arc<Mutex<Option<Door>>>,
+    /// Whether this is the second client of an export.
+    second: bool,
     // Last, so that it is removed when nothing uses it any more.
     workdir: Arc<Workdir>,
 }
 
 impl Place {
-    /// Starts a server for the export: the client's end of its connection, and its process.
+    /// Starts a server for the export: the client's end of its connection, and its process. For a second client there is
+    /// no process, but a connection to the one that the first has.
     ///
     /// # Errors
     /// [`StackError::Unavailable`].
-    pub fn start(&self, server: Server) -> Result<(UnixStream, Served), StackError> {
-        server.start(&Site {
+    pub fn start(&self, server: Server) -> Result<(UnixStream, Option<Served>), StackError> {
+        if self.second {
+            let door = lock(&self.door).clone();
+            let connection = door.ok_or(io::ErrorKind::NotConnected.into());
+            let connection = connection.and_then(|door| door.connect()).map_err(|err| {
+                StackError::Unavailable(format!(
+                    "the 9P server {server} takes no second client: {err}"
+                ))
+            })?;
+            return Ok((connection, None));
+        }
+        let started = server.start(&Site {
             export: &self.export,
             options: &self.options,
             run_as: self.run_as,
             scratch: self.workdir.path(),
             counters: &self.counters,
-        })
+        })?;
+        *lock(&self.door) = Some(started.door);
+        Ok((started.connection, Some(started.served)))
     }
 
     /// What `mount -o` takes for a v9fs that reaches `server` by `transport` (`trans=tcp,port=564`).
@@ -210,7 +225,11 @@ impl Place {
     /// # Errors
     /// [`StackError::Unavailable`].
     pub fn directory(&self, name: &str) -> Result<PathBuf, StackError> {
-        let path = self.workdir.path().join(format!("{name}{}", self.suffix));
+        let name = match self.second {
+            true => format!("{name}-2"),
+            false => name.to_owned(),
+        };
+        let path = self.workdir.path().join(name);
         match fs::create_dir(&path) {
             Err(err) if err.kind() != io::ErrorKind::AlreadyExists => Err(StackError::Unavailable(
                 format!("directory {} cannot be made: {err}", path.display()),
@@ -272,7 +291,8 @@ impl VolumeWorld {
                 native,
                 mountpoint,
                 counters,
-                suffix: "",
+                door: Arc::default(),
+                second: false,
                 workdir: Arc::new(workdir),
             },
         };
@@ -312,21 +332,20 @@ impl VolumeWorld {
         !matches!(self.place.source, Source::Local(_))
     }
 
-    /// A second client of the export, of the same kind and with a server of its own, as two machines of one provider
-    /// have it: brought up when it is first asked for.
+    /// A second client of the same server process, of the same kind: brought up when it is first asked for.
     ///
     /// # Errors
     /// [`StackError::Unavailable`]: why there can be none.
     fn second(&self) -> Result<Arc<VolumeWorld>, StackError> {
+        // Whatever ended the first client ended its server, too.
+        self.live()?;
         let make = || {
-            let counters = Counters::new().map_err(|err| {
-                StackError::Unavailable(format!("no memory can be shared with the server: {err}"))
-            })?;
-            if !self.shared() || self.client.mountpoint().is_some() {
-                return Err(StackError::Unavailable(
-                    "only one client can have this volume; take --server server9p".into(),
-                ));
-            }
+            let Source::Server(_) = self.place.source else {
+                let what = self.place.source.name();
+                return Err(StackError::Unavailable(format!(
+                    "a volume of {what} has one client alone; take --server server9p"
+                )));
+            };
             let first = &self.place;
             let world = VolumeWorld {
                 twin: OnceLock::new(),
@@ -334,18 +353,18 @@ impl VolumeWorld {
                 revived: Revived::default(),
                 mounted: Mutex::default(),
                 place: Place {
-                    options: VolumeOptions {
-                        // The trace is the first's.
-                        trace: None,
-                        ..first.options.clone()
-                    },
+                    options: first.options.clone(),
                     source: first.source,
                     run_as: first.run_as,
                     export: first.export.clone(),
                     native: first.native.clone(),
-                    mountpoint: first.workdir.part("mnt-2", first.run_as)?,
-                    counters,
-                    suffix: "-2",
+                    mountpoint: match self.client.mountpoint() {
+                        Some(elsewhere) => elsewhere.to_owned(),
+                        None => first.workdir.part("mnt-2", first.run_as)?,
+                    },
+                    counters: first.counters.clone(),
+                    door: Arc::clone(&first.door),
+                    second: true,
                     workdir: Arc::clone(&first.workdir),
                 },
             };
@@ -374,6 +393,10 @@ impl VolumeWorld {
 
     fn live(&self) -> Result<Arc<Live>, StackError> {
         self.revived.live(|| {
+            if let Some(Ok(twin)) = self.twin.get() {
+                // Its server was the one that is no more.
+                twin.revived.end();
+            }
             let live = self.client.bring_up(&self.place)?;
             *lock(&self.mounted) = self.describe(live.link.mounted());
             Ok(live)

@@ -40,6 +40,17 @@ pub fn marked(mark: &str) -> Vec<u32> {
     all().into_iter().filter(has).collect()
 }
 
+/// Every server process of ours for this directory, which its arguments name.
+pub fn servers(export: &Path) -> Vec<u32> {
+    let export = export.to_string_lossy();
+    let serves = |pid: &u32| {
+        let line = command_line(*pid);
+        line.iter().any(|argument| argument == "@serve")
+            && line.iter().any(|argument| argument.contains(&*export))
+    };
+    all().into_iter().filter(serves).collect()
+}
+
 fn parent(pid: u32) -> Option<u32> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, after) = stat.rsplit_once(')')?;

@@ -102,7 +102,7 @@ fn bring_up_by(way: &Way, place: &Place) -> Result<Live, StackError> {
         }
     };
     match start_agent(config, &[client_end.as_fd()], PATIENCE) {
-        Ok((link, agent)) => Ok(Live::new(link, agent, Some(served), false)),
+        Ok((link, agent)) => Ok(Live::new(link, agent, served, false)),
         Err(err) => {
             drop(client_end);
             Err(why_not(served, err))

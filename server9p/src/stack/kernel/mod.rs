@@ -144,7 +144,7 @@ fn bring_up_in(namespaces: &Namespaces, place: &Place) -> Result<Live, StackErro
         }
     };
     match start_agent(config, &[connection.as_fd()], PATIENCE) {
-        Ok((link, agent)) => Ok(Live::new(link, agent, Some(served), false)),
+        Ok((link, agent)) => Ok(Live::new(link, agent, served, false)),
         Err(err) => {
             // An agent that waits in mount(2) goes on when nobody holds the connection.
             let _ = connection.shutdown(std::net::Shutdown::Both);

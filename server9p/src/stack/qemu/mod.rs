@@ -225,7 +225,7 @@ impl QemuClient {
             Source::Qemu | Source::Local(_) => (None, None),
             Source::Server(server) => {
                 let (connection, served) = place.start(server)?;
-                (Some(connection), Some(served))
+                (Some(connection), served)
             }
         };
         let trace = match (&place.source, &place.options.trace) {
@@ -280,10 +280,7 @@ impl QemuClient {
         match guest::come_up(link, keeper, &guest, patience) {
             Ok((link, keeper)) => Ok(Live::new(link, keeper, served, true)),
             Err(err) => {
-                let why = match served {
-                    Some(served) => why_not(served, err),
-                    None => err,
-                };
+                let why = why_not(served, err);
                 Err(StackError::Unavailable(format!(
                     "the guest did not come up on {}: {why}",
                     accelerator.name()

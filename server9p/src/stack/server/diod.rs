@@ -1,24 +1,17 @@
-//! Debian's diod: a server in C, which takes its connection as a descriptor and ends with it.
+//! Debian's diod: a server in C. It listens on a socket and serves on when a connection ends, so it lives under a keeper
+//! ([`super::peer`]).
 
-use std::{
-    fs::File,
-    io,
-    os::{
-        fd::{AsFd, AsRawFd},
-        unix::net::UnixStream,
-    },
-    path::Path,
-    process::Command,
-};
+use std::{ffi::OsString, fs::File, io, path::Path, process::Command};
 
-use crate::stack::{StackError, live::Served, process::Helper};
+use super::{Site, Started, peer};
+use crate::stack::{StackError, process};
 
 /// Whether it is here.
 ///
 /// # Errors
 /// [`StackError::Unavailable`] with what brings it.
 pub(super) fn available() -> Result<(), StackError> {
-    match crate::stack::process::on_path(program()) {
+    match process::on_path(program()) {
         Some(_) => Ok(()),
         None => Err(StackError::Unavailable(
             "the 9P server diod is not installed: `apt install diod` brings it".into(),
@@ -48,20 +41,25 @@ pub(super) fn can_serve(export: &Path) -> Result<(), StackError> {
 }
 
 /// Started by root it acts as the user of each request, which is how its package sets it up.
-pub(super) fn start(export: &Path, connection: &UnixStream) -> io::Result<Served> {
-    let program = program();
-    let fd = connection.as_raw_fd().to_string();
-    let mut command = Command::new(program);
-    command
-        .args(["--foreground", "--no-auth", "--nwthreads", "8"])
-        .args(["--config-file", "/dev/null", "--logdest", "stderr"])
-        .args(["--rfdno", &fd, "--wfdno", &fd])
-        .arg("--export")
-        .arg(export);
-    // It exits with its one connection; there is nothing for a life line to end.
-    let (_, life) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
-    let server = Helper::spawn("the 9P server diod", command, &[connection.as_fd()])?;
-    Ok((server, life))
+pub(super) fn start(site: &Site) -> io::Result<Started> {
+    let directory = peer::directory(site, "diod", None)?;
+    let socket = directory.join("socket");
+    let arguments = [
+        ["--foreground", "--no-auth", "--nwthreads", "8"],
+        ["--config-file", "/dev/null", "--logdest", "stderr"],
+    ];
+    let named: [(&str, &Path); 2] = [("--listen", &socket), ("--export", site.export)];
+    let arguments = arguments.iter().flatten().map(OsString::from).chain(
+        named
+            .map(|(option, path)| [option.into(), path.into()])
+            .into_iter()
+            .flatten(),
+    );
+    let program = process::on_path(program()).ok_or(io::ErrorKind::NotFound)?;
+    peer::connect(
+        peer::start("the 9P server diod", &program, arguments, None)?,
+        socket,
+    )
 }
 
 /// Debian keeps it where ordinary users do not look.

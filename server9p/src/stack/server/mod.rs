@@ -5,14 +5,24 @@ mod own;
 pub mod peer;
 mod unpfs;
 
-use std::{collections::BTreeMap, fmt, io, os::unix::net::UnixStream, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt, io,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::UnixStream,
+    },
+    path::{Path, PathBuf},
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use nix::unistd::{User, geteuid};
 
 pub use self::own::ServeConfig;
 use crate::{
     session::Counters,
-    stack::{StackError, VolumeOptions, live::Served},
+    stack::{StackError, VolumeOptions, live::Served, process::send_fd},
 };
 
 /// Who serves.
@@ -40,6 +50,44 @@ pub struct Site<'a> {
     pub scratch: &'a Path,
     /// What counts the messages, where it is a server that does.
     pub counters: &'a Counters,
+}
+
+/// A server that was started for a client.
+#[derive(Debug)]
+pub struct Started {
+    /// The client's end of its connection.
+    pub connection: UnixStream,
+    /// The process; it ends with that connection or with its life line.
+    pub served: Served,
+    /// How other clients come to it.
+    pub door: Door,
+}
+
+/// How a further client comes to a server that runs.
+#[derive(Debug, Clone)]
+pub enum Door {
+    /// Our own takes connections that come over its life line, which this does not keep open.
+    LifeLine(Weak<OwnedFd>),
+    /// A peer listens there.
+    Socket(PathBuf),
+}
+
+impl Door {
+    /// The further client's end of its connection.
+    ///
+    /// # Errors
+    /// The system's; NotConnected when the server is no more.
+    pub fn connect(&self) -> io::Result<UnixStream> {
+        match self {
+            Door::LifeLine(life) => {
+                let life = life.upgrade().ok_or(io::ErrorKind::NotConnected)?;
+                let (client, theirs) = UnixStream::pair()?;
+                send_fd(&*life, theirs.as_fd())?;
+                Ok(client)
+            }
+            Door::Socket(path) => UnixStream::connect(path),
+        }
+    }
 }
 
 impl fmt::Display for Server {
@@ -88,39 +136,39 @@ impl Server {
         }
     }
 
-    /// Starts it: the client's end of its one connection, and its process with its life line, which it does not
-    /// outlive.
+    /// Starts it for one client, with which it ends.
     ///
     /// # Errors
     /// [`StackError::Unavailable`].
-    pub fn start(self, site: &Site) -> Result<(UnixStream, Served), StackError> {
+    pub fn start(self, site: &Site) -> Result<Started, StackError> {
         self.available()?;
         let failed = |err: io::Error| {
             StackError::Unavailable(format!("the 9P server {self} cannot be started: {err}"))
         };
-        if self == Server::Unpfs {
-            return unpfs::start(site);
+        match self {
+            Server::Unpfs => return unpfs::start(site),
+            Server::Diod => {
+                diod::can_serve(site.export)?;
+                return diod::start(site).map_err(failed);
+            }
+            Server::Own => {}
         }
-        if self == Server::Diod {
-            diod::can_serve(site.export)?;
-        }
-        let (client, connection) = UnixStream::pair().map_err(failed)?;
-        let served = match self {
-            Server::Diod => diod::start(site.export, &connection),
-            _ => own::start(
-                site.export,
-                site.options,
-                site.run_as,
-                &connection,
-                site.counters,
-            ),
-        };
-        Ok((client, served.map_err(failed)?))
+        let (connection, theirs) = UnixStream::pair().map_err(failed)?;
+        let served = own::start(site, &theirs).map_err(failed)?;
+        let door = Door::LifeLine(Arc::downgrade(&served.1));
+        Ok(Started {
+            connection,
+            served,
+            door,
+        })
     }
 }
 
 /// Why a volume did not come up: when its server could not even start, that is why, else `told` is.
-pub fn why_not((mut server, _): Served, told: StackError) -> StackError {
+pub fn why_not(served: Option<Served>, told: StackError) -> StackError {
+    let Some((mut server, _)) = served else {
+        return told;
+    };
     let died = server.wait(Duration::from_millis(100)) && !server.succeeded();
     let why = died.then(|| server.obituary());
     let _ = server.finish(Duration::ZERO);

@@ -6,25 +6,28 @@ use std::{
         fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd},
         unix::net::UnixStream,
     },
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::ExitCode,
+    sync::Arc,
 };
 
 use serde::{Deserialize, Serialize};
 
+use super::Site;
 use crate::{
     profile::Profile,
     serve::{self, RunAs, ServeOptions},
     session::{Counters, Limits},
-    stack::{VolumeOptions, live::Served, process::Helper},
+    stack::{live::Served, process::Helper},
 };
 
 /// What a server process of ours is told.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ServeConfig {
-    /// Inherited descriptor of its one connection, a stream socket; the server exits when that ends.
+    /// Inherited descriptor of its first connection, a stream socket; the server exits when that ends.
     pub socket: RawFd,
-    /// Inherited descriptor of a pipe; when its other end closes, the server exits at once.
+    /// Inherited descriptor of a socket, over which further connections may come; when its other end closes, the server
+    /// exits at once.
     pub life: RawFd,
     /// The directory to serve.
     pub export: PathBuf,
@@ -78,24 +81,19 @@ impl ServeConfig {
     }
 }
 
-/// Starts it on one end of a connection.
+/// Starts it on one end of a connection. Its life line takes further ones ([`super::Door::LifeLine`]).
 ///
 /// # Errors
 /// The system's.
-pub(super) fn start(
-    export: &Path,
-    options: &VolumeOptions,
-    run_as: Option<(u32, u32)>,
-    connection: &UnixStream,
-    counters: &Counters,
-) -> io::Result<Served> {
-    let (theirs, life) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
+pub(super) fn start(site: &Site, connection: &UnixStream) -> io::Result<Served> {
+    let (options, counters) = (site.options, site.counters);
+    let (theirs, life) = UnixStream::pair()?;
     let config = ServeConfig {
         socket: connection.as_raw_fd(),
         life: theirs.as_raw_fd(),
-        export: export.to_owned(),
+        export: site.export.to_owned(),
         profile: options.profile.name().into(),
-        run_as,
+        run_as: site.run_as,
         read_only: options.read_only,
         trace: options.trace.clone(),
         // Linux 5.10 has no transport of streams with messages of more than 64 KiB; the VM runtime's has.
@@ -107,5 +105,5 @@ pub(super) fn start(
     };
     let keep = [connection.as_fd(), theirs.as_fd(), counters.fd()];
     let server = Helper::start("the 9P server", "@serve", &config, &keep)?;
-    Ok((server, life))
+    Ok((server, Arc::new(life.into())))
 }

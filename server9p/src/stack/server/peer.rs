@@ -6,23 +6,36 @@
 
 use std::{
     ffi::OsString,
-    fs::File,
+    fs::{self, File},
     io,
     os::{
         fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd},
-        unix::{ffi::OsStringExt, net::UnixStream, process::CommandExt as _},
+        unix::{
+            ffi::OsStringExt,
+            fs::{PermissionsExt as _, chown},
+            net::UnixStream,
+            process::CommandExt as _,
+        },
     },
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::{Deserialize, Serialize};
 
+use super::{Door, Site, Started};
 use crate::stack::{
     live::Served,
     process::{Helper, describe, die_with_this, inherit, receive_fd, send_fd},
 };
+
+/// How long it may take until it listens.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How long to wait before looking again whether it listens: it does not say so.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// What the keeper is told.
 #[derive(Debug, Serialize, Deserialize)]
@@ -61,15 +74,60 @@ pub fn start(
         life: theirs.as_raw_fd(),
     };
     let keeper = Helper::start(what, "@peer", &config, &[file.as_fd(), theirs.as_fd()])?;
-    Ok((keeper, life.into()))
+    Ok((keeper, Arc::new(life.into())))
 }
 
 /// Tells the keeper at the other end of a life line which connection the peer serves: the client's end of it.
 ///
 /// # Errors
 /// The system's.
-pub fn serves(life: &OwnedFd, connection: &UnixStream) -> io::Result<()> {
+fn serves(life: &OwnedFd, connection: &UnixStream) -> io::Result<()> {
     send_fd(life, connection.as_fd())
+}
+
+/// A directory of the run for a peer's socket, which nobody but its user reaches.
+///
+/// # Errors
+/// The system's.
+pub fn directory(site: &Site, name: &str, run_as: Option<(u32, u32)>) -> io::Result<PathBuf> {
+    let directory = site.scratch.join(name);
+    // What an earlier one, that was killed, has left there is in its way.
+    let _ = fs::remove_dir_all(&directory);
+    fs::create_dir(&directory)?;
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o700))?;
+    if let Some((uid, gid)) = run_as {
+        chown(&directory, Some(uid), Some(gid))?;
+    }
+    Ok(directory)
+}
+
+/// Connects the first client of a peer that is about to listen at `socket`.
+///
+/// # Errors
+/// How it ended, or what the system says of its socket.
+pub fn connect((mut keeper, life): Served, socket: PathBuf) -> io::Result<Started> {
+    let began = Instant::now();
+    loop {
+        match UnixStream::connect(&socket) {
+            Ok(connection) => {
+                serves(&life, &connection)?;
+                return Ok(Started {
+                    connection,
+                    served: (keeper, life),
+                    door: Door::Socket(socket),
+                });
+            }
+            Err(_) if !keeper.wait(PAUSE) && began.elapsed() < PATIENCE => {}
+            Err(err) => {
+                let ended = keeper.wait(Duration::ZERO);
+                drop(life);
+                return Err(io::Error::other(match ended {
+                    true => keeper.obituary(),
+                    false => format!("it does not listen at {}: {err}", socket.display()),
+                }));
+            }
+        }
+    }
 }
 
 /// Is the keeper process.

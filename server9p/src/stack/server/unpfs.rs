@@ -2,23 +2,10 @@
 //! server runs as. It listens on a socket and serves on when a connection ends, so it lives under a keeper
 //! ([`super::peer`]).
 
-use std::{
-    fs, io,
-    os::unix::{
-        fs::{PermissionsExt as _, chown},
-        net::UnixStream,
-    },
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::{fs, path::PathBuf};
 
-use super::{Site, peer};
-use crate::stack::{StackError, cache, live::Served, process};
-
-/// How long it may take until it listens.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// How long to wait before looking again whether it listens: it does not say so.
-const PAUSE: Duration = Duration::from_millis(5);
+use super::{Site, Started, peer};
+use crate::stack::{StackError, cache, process};
 
 /// Where it is: in the user's cache, or on PATH.
 ///
@@ -50,41 +37,17 @@ pub(super) fn version() -> String {
 }
 
 /// Starts it and connects to it.
-pub(super) fn start(site: &Site) -> Result<(UnixStream, Served), StackError> {
-    let failed = |err: io::Error| {
-        StackError::Unavailable(format!("the 9P server unpfs cannot be started: {err}"))
+pub(super) fn start(site: &Site) -> Result<Started, StackError> {
+    let program = program()?;
+    let start = || {
+        let directory = peer::directory(site, "unpfs", site.run_as)?;
+        // It puts the "port" behind the path.
+        let address = format!("unix!{}!9p", directory.join("socket").display());
+        let arguments = [address.into(), site.export.as_os_str().to_owned()];
+        let served = peer::start("the 9P server unpfs", &program, arguments, site.run_as)?;
+        peer::connect(served, directory.join("socket:9p"))
     };
-    let directory = site.scratch.join("unpfs");
-    // What an earlier one, that was killed, has left there is in its way.
-    let _ = fs::remove_dir_all(&directory);
-    fs::create_dir(&directory).map_err(failed)?;
-    fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).map_err(failed)?;
-    if let Some((uid, gid)) = site.run_as {
-        chown(&directory, Some(uid), Some(gid)).map_err(failed)?;
-    }
-    // It puts the "port" behind the path.
-    let address = format!("unix!{}!9p", directory.join("socket").display());
-    let socket = directory.join("socket:9p");
-    let arguments = [address.into(), site.export.as_os_str().to_owned()];
-    let (mut keeper, life) =
-        peer::start("the 9P server unpfs", &program()?, arguments, site.run_as).map_err(failed)?;
-    let began = Instant::now();
-    loop {
-        match UnixStream::connect(&socket) {
-            Ok(stream) => {
-                peer::serves(&life, &stream).map_err(failed)?;
-                return Ok((stream, (keeper, life)));
-            }
-            Err(_) if !keeper.wait(PAUSE) && began.elapsed() < PATIENCE => {}
-            Err(err) => {
-                let ended = keeper.wait(Duration::ZERO);
-                drop(life);
-                let why = match ended {
-                    true => keeper.obituary(),
-                    false => format!("it does not listen at {}: {err}", socket.display()),
-                };
-                return Err(failed(io::Error::other(why)));
-            }
-        }
-    }
+    start().map_err(|err| {
+        StackError::Unavailable(format!("the 9P server unpfs cannot be started: {err}"))
+    })
 }

@@ -62,7 +62,7 @@ impl Client for UmlClient {
             Source::Server(_) | Source::Qemu => {
                 let server = place.source.server("uml")?;
                 let (client_end, served) = place.start(server)?;
-                (client_end, Some(served), self.mount(place, server))
+                (client_end, served, self.mount(place, server))
             }
         };
         let (link, guest_end) = UnixStream::pair().map_err(failed("the guest's link"))?;
@@ -89,10 +89,7 @@ impl Client for UmlClient {
         };
         match guest::come_up(link, keeper, &guest, PATIENCE) {
             Ok((link, keeper)) => Ok(Live::new(link, keeper, served, true)),
-            Err(err) => Err(match served {
-                Some(served) => why_not(served, err),
-                None => err,
-            }),
+            Err(err) => Err(why_not(served, err)),
         }
     }
 

@@ -1,4 +1,5 @@
-//! Locks across two clients of one export: natively two processes, on a volume two machines of one provider.
+//! Locks across two clients of one server: natively two processes, on a volume two mounts with a connection each to the
+//! same server process.
 
 use rustix::fs::{FlockOperation, flock};
 
