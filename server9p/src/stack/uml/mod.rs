@@ -25,6 +25,7 @@ use super::{
     guard::Guard,
     guest::{self, GuestConfig, GuestMount, HOST, PORT_9P, ground::NINE},
     live::Live,
+    local::Local,
     process::{self, Helper},
     root::Root,
     server::{Server, why_not},
@@ -57,7 +58,7 @@ impl Client for UmlClient {
             Source::Local(local) => {
                 // Nobody asks for a server.
                 let (unused, _) = UnixStream::pair().map_err(failed("the guest's link"))?;
-                (unused, None, local.mount(&place.mountpoint, DISK))
+                (unused, None, local_mount(local, place))
             }
             Source::Server(_) | Source::Qemu => {
                 let server = place.source.server("uml")?;
@@ -121,4 +122,15 @@ impl UmlClient {
         }
         modules
     }
+}
+
+/// As the reference has it, whose kernel leaves ext2 to ext4's driver. Debian's user-mode Linux has a driver of its own
+/// for it, which lacks what ext4's has, such as RWF_NOWAIT. Delayed allocation is off for an ext2 in either.
+fn local_mount(local: Local, place: &Place) -> GuestMount {
+    let mut mount = local.mount(&place.mountpoint, DISK);
+    if local == Local::Storage {
+        mount.fs_type = "ext4".into();
+        mount.options.push_str(",nodelalloc");
+    }
+    mount
 }
