@@ -1,8 +1,10 @@
 //! Access times, under each of the options that a mount has for them.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use rustix::mount::MountFlags;
+
+use crate::ops::Side;
 
 use super::*;
 
@@ -148,6 +150,158 @@ submit!(
 fn strictatime(_: &mut Ctx) -> CaseOutcome {
     let flags = MountFlags::from_bits_retain(libc::MS_STRICTATIME as _);
     mounted_anew(flags, "MS_STRICTATIME", || obeys(Kept::Always))
+}
+
+submit!(
+    Case::new(
+        "time.nodiratime",
+        "through a bind mount made nodiratime a listing leaves the access time of the directory, and a read moves that of a file",
+        nodiratime
+    )
+    .source("mount(2): MS_NODIRATIME")
+    .needed_by(&["fstab with nodiratime", "systemd units (nodiratime)"])
+    .needs(&[Need::HostRoot, Need::Mount])
+);
+
+fn nodiratime(_: &mut Ctx) -> CaseOutcome {
+    let flags = MountFlags::NODIRATIME | MountFlags::RELATIME;
+    mounted_anew(flags, "MS_NODIRATIME|MS_RELATIME", || {
+        mkdir("listed")?;
+        write("listed/file", b"x")?;
+        set("listed", at(PAST, 0), at(PAST + 5, 0))?;
+        let names = fs::read_dir("listed").call("getdents64", "listed")?;
+        expect("getdents64", "the number of names", names.count(), 1)?;
+        expect(
+            "getdents64",
+            "st_atime of the directory",
+            atime("listed")?.0,
+            PAST,
+        )?;
+        obeys(Kept::Relative)
+    })
+}
+
+submit!(
+    Case::new(
+        "time.atime_options",
+        "a bind mount takes each option for access times, and statvfs and /proc/self/mountinfo show it",
+        atime_options
+    )
+    .source("mount(2): MS_NOATIME, MS_NODIRATIME, MS_RELATIME, MS_STRICTATIME; proc(5): mountinfo")
+    .needed_by(&["mount -o remount", "systemd (mount units)", "runc, crun (mounts of a container)"])
+    .needs(&[Need::HostRoot, Need::Mount])
+);
+
+fn atime_options(_: &mut Ctx) -> CaseOutcome {
+    use rustix::fs::StatVfsMountFlags as Told;
+    let strict = MountFlags::from_bits_retain(libc::MS_STRICTATIME as _);
+    // Strictness is shown by the absence of the others.
+    let all = [
+        (MountFlags::NOATIME, Told::NOATIME, &["noatime"][..]),
+        (MountFlags::RELATIME, Told::RELATIME, &["relatime"]),
+        (strict, Told::empty(), &[]),
+        (
+            MountFlags::NODIRATIME | MountFlags::RELATIME,
+            Told::NODIRATIME | Told::RELATIME,
+            &["nodiratime", "relatime"],
+        ),
+    ];
+    mounted_anew(MountFlags::RELATIME, "MS_RELATIME", || {
+        let here = std::env::current_dir().call("getcwd", "")?;
+        for (flags, told, shown) in all {
+            rustix::mount::mount_remount(&here, MountFlags::BIND | flags, "")
+                .call("mount", format_args!("dir, MS_REMOUNT|MS_BIND|{flags:?}"))?;
+            let got = rustix::fs::statvfs(".").call("statvfs", ".")?.f_flag;
+            let of_access = Told::NOATIME | Told::NODIRATIME | Told::RELATIME;
+            expect("statvfs", "f_flag's access times", got & of_access, told)?;
+            let (of_mount, _) = options_shown(&here)?;
+            let got: Vec<&str> = of_mount
+                .split(',')
+                .filter(|option| option.ends_with("atime"))
+                .collect();
+            let mut want = shown.to_vec();
+            want.sort_unstable();
+            let mut sorted = got.clone();
+            sorted.sort_unstable();
+            expect("read", "what mountinfo shows", sorted, want)?;
+        }
+        Ok(())
+    })
+}
+
+/// The options of the mount at a place, and those of its file system, as /proc/self/mountinfo has them.
+fn options_shown(at: &Path) -> CaseOutcome<(String, String)> {
+    const TABLE: &str = "/proc/self/mountinfo";
+    let table = fs::read_to_string(TABLE).call("read", TABLE)?;
+    let shown = table.lines().rev().find_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        (Path::new(fields.get(4)?) == at)
+            .then(|| Some(((*fields.get(5)?).to_owned(), (*fields.last()?).to_owned())))?
+    });
+    shown.ok_or_else(|| Stop::broken("read", format!("{} is not in {TABLE}", at.display())))
+}
+
+submit!(
+    Case::new(
+        "time.lazytime",
+        "a file system that is remounted lazytime says so, tells new times at once, and keeps them over syncfs",
+        lazytime
+    )
+    .source("mount(2): MS_LAZYTIME: times are kept in memory, told by stat, and written by syncfs")
+    .needed_by(&["fstab with lazytime", "systemd (lazytime)", "hosts that save writes to flash"])
+    .needs(&[Need::HostRoot, Need::Mount])
+    .alone()
+);
+
+fn lazytime(ctx: &mut Ctx) -> CaseOutcome {
+    mkdir("dir")?;
+    let native = ctx.side == Side::Native;
+    fork(|_| {
+        crate::ops::prepared::private_mounts()?;
+        // The host's own file system is not the case's to change.
+        match native {
+            true => rustix::mount::mount("tmpfs", "dir", "tmpfs", MountFlags::empty(), c"size=1m")
+                .call("mount", "dir, tmpfs")?,
+            false => {
+                rustix::mount::mount_bind("dir", "dir").call("mount", "dir, dir, MS_BIND")?;
+            }
+        }
+        rustix::process::chdir("dir").call("chdir", "dir")?;
+        let here = std::env::current_dir().call("getcwd", "")?;
+        // A remount clears what it does not name.
+        let sync = rustix::fs::statvfs(".").call("statvfs", ".")?.f_flag;
+        let kept = match sync.contains(rustix::fs::StatVfsMountFlags::SYNCHRONOUS) {
+            true => MountFlags::SYNCHRONOUS,
+            false => MountFlags::empty(),
+        };
+        let lazy = MountFlags::from_bits_retain(libc::MS_LAZYTIME as _);
+        rustix::mount::mount_remount(&here, kept | lazy, "")
+            .call("mount", "dir, MS_REMOUNT|MS_LAZYTIME")?;
+        let seen = times_under_lazytime(&here);
+        rustix::mount::mount_remount(&here, kept, "").call("mount", "dir, MS_REMOUNT")?;
+        seen
+    })?
+    .join()
+}
+
+fn times_under_lazytime(here: &Path) -> CaseOutcome {
+    let (_, of_all) = options_shown(here)?;
+    let shown = of_all.split(',').any(|option| option == "lazytime");
+    expect("read", "whether mountinfo shows lazytime", shown, true)?;
+    let fd = create("data", b"first")?;
+    set("data", at(PAST, 0), at(PAST + 5, 0))?;
+    let set_to = (atime("data")?.0, mtime("data")?.0);
+    expect("utimensat", "both times", set_to, (PAST, PAST + 5))?;
+    write_at(&fd, "data", 0, b"again")?;
+    let written = mtime("data")?;
+    ensure(
+        "pwrite",
+        written.0 > PAST + 5,
+        "the modification time did not move",
+    )?;
+    rustix::fs::syncfs(&fd).call("syncfs", "data")?;
+    drop(fd);
+    expect("syncfs", "the modification time", mtime("data")?, written)
 }
 
 submit!(
