@@ -181,6 +181,44 @@ fn filters_work_and_stay_in_the_address() {
     browser.picture("filtered");
 }
 
+/// The heaviest front page: with more cases than this their rows are on the pages of tools alone. How long it takes to
+/// open and to be filtered is printed, for whoever changes it: `cargo test -p results --test browser -- --nocapture heavy`.
+#[test]
+fn a_heavy_front_page_opens_unfolds_and_is_filtered() {
+    let Some(browser) = Browser::start("a_heavy_front_page_opens_unfolds_and_is_filtered") else {
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let pages = written(dir.path(), &many::many(40, 24, 12));
+    browser.resize(1400, 1000);
+    browser.open(&index(&pages));
+    let loading = "const [n] = performance.getEntriesByType('navigation'); return ['responseEnd', 'domContentLoadedEventEnd', 'loadEventEnd'].map((at) => at + ' ' + Math.round(n[at]) + ' ms').join(', ')";
+    eprintln!("the front page: {}", browser.run(loading));
+    let rows = |selector: &str| {
+        browser.run(&format!(
+            "return document.querySelectorAll('#m {selector}').length"
+        ))
+    };
+    assert_eq!(rows("tbody"), json!(40));
+    for (what, wanted, done) in [
+        ("unfold all", 960, "document.getElementById('all').click()"),
+        (
+            "find case_007",
+            40,
+            "const q = document.querySelector('[name=q]'); q.value = 'case_007'; q.dispatchEvent(new Event('input', {bubbles: true}))",
+        ),
+    ] {
+        let took = browser.run(&format!(
+            "const began = performance.now(); {done}; document.body.getBoundingClientRect(); return Math.round(performance.now() - began)"
+        ));
+        browser.settle();
+        let seen = strings(&browser.run(SEEN)).len();
+        eprintln!("{what}: {took} ms, {seen} rows seen");
+        assert_eq!(seen, wanted, "{what}");
+    }
+    browser.picture("heavy");
+}
+
 #[test]
 fn the_keyboard_reaches_and_folds_everything() {
     let Some(browser) = Browser::start("the_keyboard_reaches_and_folds_everything") else {

@@ -1,6 +1,8 @@
 //! A run with every verdict, hostile texts included, that the tests of all formats share.
 #![allow(dead_code, reason = "each test program uses its own part of it")]
 
+pub mod many;
+
 use std::collections::BTreeMap;
 
 use results::{
