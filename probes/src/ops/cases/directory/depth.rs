@@ -75,6 +75,93 @@ fn path_max(_: &mut Ctx) -> CaseOutcome {
     )
 }
 
+/// Makes a directory below another and opens it.
+fn descend(parent: &OwnedFd, name: &str) -> CaseOutcome<OwnedFd> {
+    rustix::fs::mkdirat(parent, name, mode(0o755)).call("mkdirat", name)?;
+    rustix::fs::openat(parent, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+        .call("openat", name)
+}
+
+submit!(
+    Case::new(
+        "directory.path_max_depth",
+        "a tree of 255 directories whose path has all 4,095 bytes is made step by step, named whole and removed",
+        path_max_depth
+    )
+    .source("POSIX: PATH_MAX; path resolution")
+    .needed_by(&[
+        "rm -r, find and tar of trees that ran away",
+        "fuzzers",
+        "npm before version 3"
+    ])
+);
+
+fn path_max_depth(_: &mut Ctx) -> CaseOutcome {
+    const DEPTH: usize = 255;
+    const NAME: &str = "fifteen-letters";
+    let mut at = open(".", OFlags::PATH)?;
+    for _ in 0..DEPTH {
+        at = descend(&at, NAME)?;
+    }
+    let leaf = format!("{}fifteen-of-file", format!("{NAME}/").repeat(DEPTH));
+    expect("mkdirat", "the length of the path", leaf.len(), 4095)?;
+    write(&leaf, b"deepest")?;
+    contents("open", &leaf, b"deepest")?;
+    unlink(&leaf)?;
+    for _ in 0..DEPTH {
+        at = rustix::fs::openat(&at, "..", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+            .call("openat", "..")?;
+        rustix::fs::unlinkat(&at, NAME, AtFlags::REMOVEDIR).call("unlinkat", NAME)?;
+    }
+    holds("unlinkat", ".", &[])
+}
+
+submit!(
+    Case::new(
+        "directory.beyond_path_max",
+        "below a directory whose path is longer than PATH_MAX files are made and read by relative names",
+        beyond_path_max
+    )
+    .source("POSIX: PATH_MAX bounds what one call is given, not how deep a tree is")
+    .needed_by(&["rm -r, find, git clean (by descriptors)", "gnulib fts", "backup programs"])
+);
+
+fn beyond_path_max(_: &mut Ctx) -> CaseOutcome {
+    const LEVELS: usize = 20;
+    let name = "l".repeat(255);
+    let mut levels = vec![open(".", OFlags::PATH)?];
+    for level in 0..LEVELS {
+        levels.push(descend(&levels[level], &name)?);
+    }
+    let deepest = &levels[LEVELS];
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
+    let fd = rustix::fs::openat(deepest, "file", flags, mode(0o644))
+        .call("openat", "file, 5,100 bytes below")?;
+    write_at(&fd, "file", 0, b"below")?;
+    rustix::fs::renameat(deepest, "file", deepest, "renamed")
+        .call("renameat", "file, renamed, 5,100 bytes below")?;
+    drop(fd);
+    let fd = rustix::fs::openat(
+        deepest,
+        "renamed",
+        OFlags::RDONLY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .call("openat", "renamed, 5,100 bytes below")?;
+    same_bytes(
+        "openat",
+        "renamed",
+        &read_at(&fd, "renamed", 0, 10)?,
+        b"below",
+    )?;
+    rustix::fs::unlinkat(deepest, "renamed", AtFlags::empty()).call("unlinkat", "renamed")?;
+    for level in (0..LEVELS).rev() {
+        rustix::fs::unlinkat(&levels[level], &name, AtFlags::REMOVEDIR)
+            .call("unlinkat", "a name of 255 bytes, AT_REMOVEDIR")?;
+    }
+    holds("unlinkat", ".", &[])
+}
+
 submit!(
     Case::new(
         "directory.openat2",

@@ -162,6 +162,120 @@ fn unlinked_sendfile(_: &mut Ctx) -> CaseOutcome {
 
 submit!(
     Case::new(
+        "inode.unlinked_splice",
+        "splice moves bytes from a pipe into an open file without a name, and back",
+        unlinked_splice
+    )
+    .source("splice(2)")
+    .needed_by(&["HAProxy, nginx (temporary files)", "systemd-journald"])
+);
+
+fn unlinked_splice(_: &mut Ctx) -> CaseOutcome {
+    let fd = nameless(b"")?;
+    let (out, input) = rustix::pipe::pipe().call("pipe2", "")?;
+    let flags = rustix::pipe::SpliceFlags::empty();
+    let sent = rustix::io::write(&input, b"through a pipe").call("write", "pipe")?;
+    let mut at = 0;
+    while (at as usize) < sent {
+        let rest = sent - at as usize;
+        let n = rustix::pipe::splice(&out, None, &fd, Some(&mut at), rest, flags)
+            .call("splice", format_args!("pipe, {GONE}"))?;
+        ensure("splice", n > 0, "splice moved nothing")?;
+    }
+    same_bytes(
+        "splice",
+        GONE,
+        &read_at(&fd, GONE, 0, 50)?,
+        b"through a pipe",
+    )?;
+    let mut from = 8;
+    let n = rustix::pipe::splice(&fd, Some(&mut from), &input, None, 6, flags)
+        .call("splice", format_args!("{GONE}, pipe"))?;
+    let mut bytes = [0; 6];
+    let got = rustix::io::read(&out, &mut bytes[..n]).call("read", "pipe")?;
+    same_bytes("splice", "pipe", &bytes[..got], &b"a pipe"[..n])
+}
+
+submit!(
+    Case::new(
+        "inode.unlinked_vectors",
+        "readv, writev, preadv and pwritev work on an open file without a name",
+        unlinked_vectors
+    )
+    .source(POSIX)
+    .needed_by(&[
+        "Java NIO (temporary files)",
+        "MariaDB (temporary tables)",
+        "Rust std (write_vectored)"
+    ])
+);
+
+fn unlinked_vectors(_: &mut Ctx) -> CaseOutcome {
+    use std::io::{IoSlice, IoSliceMut};
+    let fd = nameless(b"")?;
+    let n = rustix::io::writev(&fd, &[IoSlice::new(b"01"), IoSlice::new(b"234")])
+        .call("writev", GONE)?;
+    expect("writev", "the count", n, 5)?;
+    let n = rustix::io::pwritev(&fd, &[IoSlice::new(b"AB"), IoSlice::new(b"C")], 5)
+        .call("pwritev", GONE)?;
+    expect("pwritev", "the count", n, 3)?;
+    let (mut first, mut second) = ([0; 3], [0; 9]);
+    let mut pieces = [IoSliceMut::new(&mut first), IoSliceMut::new(&mut second)];
+    let n = rustix::io::preadv(&fd, &mut pieces, 1).call("preadv", GONE)?;
+    expect("preadv", "the count", n, 7)?;
+    same_bytes(
+        "preadv",
+        GONE,
+        &[&first[..], &second[..4]].concat(),
+        b"1234ABC",
+    )?;
+    rustix::fs::seek(&fd, SeekFrom::Start(6)).call("lseek", GONE)?;
+    let mut pieces = [IoSliceMut::new(&mut first), IoSliceMut::new(&mut second)];
+    let n = rustix::io::readv(&fd, &mut pieces).call("readv", GONE)?;
+    expect("readv", "the count", n, 2)?;
+    same_bytes("readv", GONE, &first[..2], b"BC")
+}
+
+submit!(
+    Case::new(
+        "inode.unlinked_state",
+        "flags, a duplicate, readahead, advice, fdatasync and sync_file_range of an open file without a name succeed",
+        unlinked_state
+    )
+    .source("fcntl(2): F_SETFL; dup(2); readahead(2); posix_fadvise(2); sync_file_range(2)")
+    .needed_by(&["PostgreSQL (temporary files)", "RocksDB", "sort (advice on temporary files)"])
+);
+
+fn unlinked_state(_: &mut Ctx) -> CaseOutcome {
+    let fd = nameless(&[b'x'; 10_000])?;
+    rustix::fs::fcntl_setfl(&fd, OFlags::APPEND).call("fcntl", format_args!("{GONE}, F_SETFL"))?;
+    let flags = rustix::fs::fcntl_getfl(&fd).call("fcntl", format_args!("{GONE}, F_GETFL"))?;
+    let appends = flags.contains(OFlags::APPEND);
+    expect("fcntl", "whether O_APPEND is set", appends, true)?;
+    let twin = rustix::io::dup(&fd).call("dup", GONE)?;
+    let n = rustix::io::write(&twin, b"end").call("write", GONE)?;
+    expect("write", "the count", n, 3)?;
+    same_bytes("write", GONE, &read_at(&fd, GONE, 10_000, 9)?, b"end")?;
+    let raw = fd.as_raw_fd();
+    // SAFETY: the call takes an open descriptor and numbers.
+    check(unsafe { libc::readahead(raw, 0, 10_000) }).call("readahead", GONE)?;
+    // SAFETY: as above. It returns its error, and sets no errno.
+    let advised = unsafe { libc::posix_fadvise(raw, 0, 0, libc::POSIX_FADV_DONTNEED) };
+    expect("posix_fadvise", "its result", advised, 0)?;
+    rustix::fs::fdatasync(&fd).call("fdatasync", GONE)?;
+    // SAFETY: as above.
+    check(unsafe { libc::sync_file_range(raw, 0, 0, libc::SYNC_FILE_RANGE_WRITE) })
+        .call("sync_file_range", GONE)?;
+    same_bytes(
+        "posix_fadvise",
+        GONE,
+        &read_at(&fd, GONE, 9_998, 9)?,
+        b"xxend",
+    )
+}
+
+submit!(
+    Case::new(
         "inode.unlinked_fstatfs",
         "fstatfs of an open file without a name tells of its filesystem",
         unlinked_fstatfs

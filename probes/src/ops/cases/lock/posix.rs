@@ -68,6 +68,51 @@ fn posix_split(_: &mut Ctx) -> CaseOutcome {
 
 submit!(
     Case::new(
+        "lock.posix_upgrade",
+        "a POSIX read lock becomes a write lock when nobody else reads, is kept when somebody does, and is taken back to one",
+        posix_upgrade
+    )
+    .source("POSIX fcntl(): a lock of another type replaces one's own")
+    .needed_by(&["SQLite (SHARED to RESERVED to EXCLUSIVE)", "LMDB", "Samba"])
+);
+
+fn posix_upgrade(_: &mut Ctx) -> CaseOutcome {
+    let fd = create("lock", b"")?;
+    let read_by_another = |want: Result<(), Errno>| {
+        fork(move |_| {
+            let fd = open("lock", OFlags::RDONLY)?;
+            let got = set(&fd, libc::F_RDLCK, 0, 0);
+            expect("fcntl", "F_RDLCK by another process", got.map(drop), want)
+        })?
+        .join()
+    };
+    set(&fd, libc::F_RDLCK, 0, 0).call("fcntl", "lock, F_SETLK, F_RDLCK")?;
+    let mut reader = fork(|peer| {
+        let fd = open("lock", OFlags::RDONLY)?;
+        set(&fd, libc::F_RDLCK, 0, 0).call("fcntl", "lock, F_SETLK, F_RDLCK by another process")?;
+        peer.tell()?;
+        peer.hear()
+    })?;
+    reader.hear()?;
+    let refused = set(&fd, libc::F_WRLCK, 0, 0).map(drop);
+    expect(
+        "fcntl",
+        "F_WRLCK while another process reads",
+        refused,
+        Err(Errno::EAGAIN),
+    )?;
+    reader.tell()?;
+    reader.join()?;
+    // What was refused has taken nothing away.
+    other_process("lock", 0, 0, Err(Errno::EAGAIN))?;
+    set(&fd, libc::F_WRLCK, 0, 0).call("fcntl", "lock, F_SETLK, F_WRLCK after F_RDLCK")?;
+    read_by_another(Err(Errno::EAGAIN))?;
+    set(&fd, libc::F_RDLCK, 0, 0).call("fcntl", "lock, F_SETLK, F_RDLCK after F_WRLCK")?;
+    read_by_another(Ok(()))
+}
+
+submit!(
+    Case::new(
         "lock.posix_shared",
         "POSIX read locks of two processes go together and keep a writer out",
         posix_shared

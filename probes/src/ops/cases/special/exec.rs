@@ -145,6 +145,41 @@ fn text_busy(_: &mut Ctx) -> CaseOutcome {
 
 submit!(
     Case::new(
+        "special.text_busy_running",
+        "a program that runs is not opened for writing: ETXTBSY, and is once it has ended",
+        text_busy_running
+    )
+    .source("POSIX open(): ETXTBSY; open(2)")
+    .needed_by(&[
+        "cp over a running program",
+        "go build -o",
+        "package managers that unlink first"
+    ])
+);
+
+fn text_busy_running(_: &mut Ctx) -> CaseOutcome {
+    use std::process::Stdio;
+    copy_cat("./program")?;
+    let mut running = Command::new("./program")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .call("execve", "./program")?;
+    let opened = opened_for_writing();
+    // It ends with its input, whatever came of the open.
+    drop(running.stdin.take());
+    running.wait().call("wait4", "./program")?;
+    opened.refused("open", "program, O_WRONLY, while it runs", Errno::ETXTBSY)?;
+    opened_for_writing().call("open", "program, O_WRONLY, after it ended")?;
+    cat_works("./program")
+}
+
+fn opened_for_writing() -> rustix::io::Result<OwnedFd> {
+    rustix::fs::open("program", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
+}
+
+submit!(
+    Case::new(
         "special.exec_replaced",
         "a running program's file is replaced by rename, and the new one runs",
         exec_replaced

@@ -138,6 +138,64 @@ fn acl_access(_: &mut Ctx) -> CaseOutcome {
 
 submit!(
     Case::new(
+        "xattr.acl_enforced",
+        "a POSIX ACL gives a named user what it says and its mask allows, and others nothing",
+        acl_enforced
+    )
+    .source("acl(5): access check algorithm")
+    .needed_by(&[
+        "setfacl",
+        "systemd-journald (readers of the journal)",
+        "udev (devices of a seat)",
+        "Samba"
+    ])
+    .needs(&[Need::SecondUser])
+);
+
+fn acl_enforced(_: &mut Ctx) -> CaseOutcome {
+    open_to_all()?;
+    create_mode("data", 0o600, b"theirs")?;
+    let named = |mask: u16| {
+        acl(&[
+            (1, 6, NO_ID),
+            (2, 6, OTHER),
+            (4, 0, NO_ID),
+            (16, mask, NO_ID),
+            (32, 0, NO_ID),
+        ])
+    };
+    let attempt = |user: u32, want_read: Result<(), Errno>, want_write: Result<(), Errno>| {
+        as_user(user, move || {
+            for (flags, want) in [(OFlags::RDONLY, want_read), (OFlags::RDWR, want_write)] {
+                let opened = rustix::fs::open("data", flags | OFlags::CLOEXEC, Mode::empty());
+                let got = opened
+                    .map(drop)
+                    .map_err(|e| Errno::from_raw(e.raw_os_error()));
+                expect(
+                    "open",
+                    &format!("data, {flags:?}, by user {user}"),
+                    got,
+                    want,
+                )?;
+            }
+            Ok(())
+        })
+    };
+    let no = Err(Errno::EACCES);
+    attempt(OTHER, no, no)?;
+    const NAME: &str = "system.posix_acl_access";
+    set("data", NAME, &named(6), XattrFlags::empty())?;
+    attempt(OTHER, Ok(()), Ok(()))?;
+    attempt(THIRD, no, no)?;
+    set("data", NAME, &named(4), XattrFlags::empty())?;
+    attempt(OTHER, Ok(()), no)?;
+    // The group bits of a mode are the mask.
+    chmod("data", 0o600)?;
+    attempt(OTHER, no, no)
+}
+
+submit!(
+    Case::new(
         "xattr.acl_default",
         "a directory's default ACL is inherited by what is made in it",
         acl_default
