@@ -106,6 +106,38 @@ fn each_cache_mode_of_linux_5_10_is_as_its_kernel_documents() {
     }
 }
 
+/// A program that does not see the host's changes, or whose own are not seen, is told that the cache mode does it.
+#[test]
+fn what_a_cache_keeps_back_has_its_cause_and_a_remedy_that_works() {
+    if !fuse("what_a_cache_keeps_back_has_its_cause_and_a_remedy_that_works") {
+        return;
+    }
+    let place = Place::new();
+    let cases = "coherence.host_writes,coherence.volume_writes,coherence.host_removes_open";
+    let ran = place.run(&[
+        "run", "--client", "fuse", "--cache", "loose", "--case", cases, "--format", "json",
+    ]);
+    let report = ran.json();
+    let told = |id: &str| {
+        let cases = report["cases"].as_array().unwrap();
+        let case = cases.iter().find(|case| case["id"] == id).unwrap();
+        (
+            case["verdict"].as_str().unwrap(),
+            case["cause"]["id"].as_str(),
+        )
+    };
+    assert_eq!(
+        told("coherence.host_writes"),
+        ("workaround", Some("cached-without-asking"))
+    );
+    assert_eq!(
+        told("coherence.volume_writes"),
+        ("workaround", Some("written-back-later"))
+    );
+    assert_eq!(told("coherence.host_removes_open"), ("works", None));
+    assert_eq!(place.left(), [""; 0]);
+}
+
 #[test]
 fn each_cache_mode_of_fuse_is_as_v9fs_documents() {
     if fuse("each_cache_mode_of_fuse_is_as_v9fs_documents") {
