@@ -110,6 +110,41 @@ fn without_strace_the_server_s_trace_says_what_was_refused() {
 }
 
 #[test]
+fn a_run_shows_the_refused_call_unasked_and_says_where_it_cannot() {
+    let name = "a_run_shows_the_refused_call_unasked_and_says_where_it_cannot";
+    if let Some(why) = lacking() {
+        println!("skipped: {name}: {why}");
+        return;
+    }
+    let place = Place::new();
+    let args = [
+        "run",
+        "--case",
+        "special.mkfifo",
+        "--client",
+        "fuse",
+        "--format",
+        "json",
+    ];
+    let shows = |report: &Value| {
+        let evidence = report["cases"][0]["cause"]["evidence"].as_array().unwrap();
+        let refused = |line: &Value| line.as_str().unwrap().starts_with("mknodat(AT_FDCWD, ");
+        assert_eq!(report["cases"][0]["cause"]["id"], "special-files-refused");
+        evidence.iter().any(refused)
+    };
+    assert!(shows(&place.run(&args).json()));
+    let without = place
+        .command(&[&args[..], &["--explain"]].concat())
+        .env("PATH", "/nowhere")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&without.stderr);
+    assert!(said.contains("strace is not installed"), "{said}");
+    assert!(!shows(&serde_json::from_slice(&without.stdout).unwrap()));
+    assert_eq!(place.left(), [""; 0]);
+}
+
+#[test]
 fn what_works_needs_no_explanation_and_several_cases_are_too_many() {
     let place = Place::new();
     let dir = place.path().join("plain");

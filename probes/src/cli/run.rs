@@ -12,6 +12,7 @@ use probes::runner::{
     whole,
 };
 use results::{Event, Format, RunStarted};
+use server9p::stack::process;
 
 use super::{
     Exit, Failure, Outcome,
@@ -23,7 +24,7 @@ use super::{
     volume_args::{VolumeArgs, bring_up},
 };
 
-/// How many cases of no known cause run under strace without being asked: three more runs each.
+/// How many cases run under strace without being asked, of a known cause and of none: three more runs each.
 const RETRACED: usize = 5;
 
 /// Options of `probe9p run`.
@@ -55,8 +56,8 @@ pub struct Run {
     #[arg(long, value_name = "HASH:PART/PARTS", value_parser = Partition::from_str, help_heading = "What runs")]
     partition: Option<Partition>,
     /// Run each case that does not work once more under strace, natively and on the volume, and add where the two
-    /// part to its cause. Causes are looked for and remedies tried without this too, and cases of no known cause are
-    /// run under strace, at most five of them; `probe9p explain CASE` shows the 9P messages as well
+    /// part to its cause. Without this the first five operation cases are, in runs of at most 100 cases, and the first
+    /// five of no known cause in any run; `probe9p explain CASE` shows the 9P messages as well
     #[arg(long, overrides_with = "no_explain", help_heading = "How it runs")]
     explain: bool,
     /// Look for no causes and try no remedies
@@ -94,6 +95,12 @@ impl Run {
                 )));
             }
             (cases, part) = (mine, Some(told));
+        }
+        if self.explain && process::on_path("strace").is_none() {
+            eprintln!(
+                "probe9p: strace is not installed, so no calls are shown with the causes: `apt install strace` brings it; \
+                 without it `probe9p explain CASE` shows what the server was asked and refused"
+            );
         }
         let mut sinks = Sinks::open(self.format, self.out.as_deref(), self.jsonl.as_deref())?;
         let cancel = Arc::new(Cancel::default());
@@ -154,7 +161,7 @@ impl Run {
             retrace: match (self.explain, self.no_explain) {
                 (_, true) => Retrace::Never,
                 (true, _) => Retrace::All,
-                _ => Retrace::Unmatched(RETRACED),
+                _ => Retrace::First(RETRACED),
             },
         }
     }

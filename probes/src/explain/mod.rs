@@ -28,6 +28,7 @@ use explanation::Traces;
 use crate::{
     case::{Other, PlannedCase},
     runner::side::Side,
+    strace::align::{Difference, Kind},
 };
 
 /// The id of a cause that is not in the catalogue.
@@ -66,21 +67,30 @@ pub fn diagnose(result: &CaseResult) -> Option<Cause> {
     }))
 }
 
-/// Why a case does not work, by what it does under strace as well: where the traces part is added to the evidence.
-/// Nothing when that cannot be had; a case that hangs or kills its volume is not run again.
+/// Why a case does not work, by what it does under strace as well: where the traces part is added to the evidence, of
+/// `known` causes which calls fail on the volume alone, if any do. Nothing when that cannot be had; a case that hangs or
+/// kills its volume is not run again.
 pub fn retraced(
     native: &Side,
     volume: &Side,
     case: &PlannedCase,
     limit: Duration,
     result: &CaseResult,
+    known: &Cause,
 ) -> Option<Cause> {
     if matches!(result.verdict, Verdict::Hangs | Verdict::Crashes) {
         return None;
     }
     let traces = Traces::take(native, volume, &case.id, &case.child_args, limit).ok()?;
-    let differences = traces.differences()?;
-    let mut cause = explanation::cause(result, &differences)?;
+    let mut differences = traces.differences()?;
+    let mut cause = match known.id == UNMATCHED {
+        true => explanation::cause(result, &differences)?,
+        false => known.clone(),
+    };
+    let fails = |difference: &Difference| difference.kind == Kind::Fails;
+    if cause.id != UNMATCHED && differences.iter().any(fails) {
+        differences.retain(fails);
+    }
     for line in explanation::lines(&differences).take(KEPT_DIFFERENCES) {
         if !cause.evidence.contains(&line) {
             cause.evidence.push(line);

@@ -92,9 +92,8 @@ pub fn run(
     let argv = argv.chain(["--side".into(), "native".into()]);
     let mut command = CommandSpec::new(argv, there.clone()).limit(limit + Duration::from_secs(20));
     let needs = ops::find(id).map_or(&[][..], |case| case.needs);
-    let hand = needs
-        .contains(&Need::HostView)
-        .then(|| side.hand(&here.join(CASE), &mut command));
+    let [place, seen] = [&here, &there].map(|dir| dir.join(CASE));
+    let hand = side.hand_for(needs, &place, &seen, limit, &mut command);
     // A trace of making 100,000 files says nothing, and takes longest.
     if side.name == VOLUME || needs.contains(&Need::ManyEntries) {
         command = command.env(PREPARED, "a case that is explained is given none");

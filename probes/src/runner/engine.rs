@@ -43,8 +43,9 @@ pub struct Options {
 pub enum Retrace {
     /// None.
     Never,
-    /// Those whose own run shows no known cause, at most so many of them.
-    Unmatched(usize),
+    /// The first so many operation cases, where not many cases are run; and the first so many of any kind whose own run
+    /// shows no known cause.
+    First(usize),
     /// Each that does not work.
     All,
 }

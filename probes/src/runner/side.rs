@@ -127,13 +127,7 @@ impl Side {
             command = command.env("TMPDIR", dir);
         }
         let needs = ops::find(id).map_or(&[][..], |case| case.needs);
-        let hand = match () {
-            () if needs.contains(&Need::HostView) => self.hand(&here, &mut command),
-            () if needs.contains(&Need::SecondClient) => {
-                self.second_client(&here, &there, limit, &mut command)
-            }
-            () => None,
-        };
+        let hand = self.hand_for(needs, &here, &there, limit, &mut command);
         let mut mounts = None;
         if self.name == VOLUME
             && let Some(what) = Prepared::of(needs)
@@ -176,8 +170,26 @@ impl Side {
         })
     }
 
+    /// Gives a command the hand that a case with these needs asks things of, if any.
+    pub(crate) fn hand_for(
+        &self,
+        needs: &[Need],
+        here: &Path,
+        there: &Path,
+        limit: Duration,
+        command: &mut CommandSpec,
+    ) -> Option<Hand> {
+        match () {
+            () if needs.contains(&Need::HostView) => self.hand(here, command),
+            () if needs.contains(&Need::SecondClient) => {
+                self.second_client(here, there, limit, command)
+            }
+            () => None,
+        }
+    }
+
     /// Gives a command a hand on the host in its directory, as the provider has it; natively that is one's own.
-    pub(crate) fn hand(&self, dir: &Path, command: &mut CommandSpec) -> Option<Hand> {
+    fn hand(&self, dir: &Path, command: &mut CommandSpec) -> Option<Hand> {
         let user = match self.name {
             VOLUME => self.provider().map(|_| self.owner),
             _ => Ok(None),

@@ -5,7 +5,7 @@ use std::{
     time::SystemTime,
 };
 
-use results::{CaseResult, Event, RunStarted, SCHEMA_VERSION};
+use results::{CaseKind, CaseResult, Event, RunStarted, SCHEMA_VERSION};
 
 use super::{
     cancel::Cancel,
@@ -20,6 +20,9 @@ use crate::{
     case::{Other, PlannedCase},
     explain, tools,
 };
+
+/// Up to how many cases a run is about them rather than about the stack.
+const BRIEF: usize = 100;
 
 /// Runs `cases` on `up`, which `wanted` brought up, and emits what happens: all but the run's last event, as how
 /// a run ended is for its caller to say.
@@ -54,21 +57,26 @@ pub fn run(
         .map(|case| tools::with_timeout_scale(case, scale))
         .collect();
     let retrace = options.retrace;
-    let unmatched = AtomicUsize::new(0);
+    let (unmatched, known) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let brief = cases.len() <= BRIEF;
     let diagnose = |case: &PlannedCase, result: &CaseResult| {
         let cause = explain::diagnose(result)?;
         let wanted = match retrace {
             Retrace::Never => false,
             Retrace::All => true,
-            Retrace::Unmatched(most) => {
-                cause.id == explain::UNMATCHED && unmatched.fetch_add(1, Ordering::Relaxed) < most
+            Retrace::First(most) if cause.id == explain::UNMATCHED => {
+                unmatched.fetch_add(1, Ordering::Relaxed) < most
+            }
+            // What a tool calls was seen in its own run.
+            Retrace::First(most) => {
+                brief && case.kind == CaseKind::Op && known.fetch_add(1, Ordering::Relaxed) < most
             }
         };
         if !wanted || cancel.asked() {
             return Some(cause);
         }
         let limit = case.limit.mul_f64(scale);
-        explain::retraced(&up.native, &up.volume, case, limit, result).or(Some(cause))
+        explain::retraced(&up.native, &up.volume, case, limit, result, &cause).or(Some(cause))
     };
     Engine::new(&up.native, &up.volume, &other, options, &diagnose, cancel).run(&cases, emit)
 }
