@@ -10,10 +10,10 @@ use crate::{Observation, Outcome, Remedy, Verdict};
 mod compare;
 mod fail_on;
 
-pub use compare::{GUARANTEE_PREFIX, describe};
+pub use compare::{GUARANTEE_PREFIX, SPEED, describe};
 pub use fail_on::FailOn;
 
-use compare::{compare, disagreement};
+use compare::{compare, disagreement, settled};
 
 impl Verdict {
     /// Every verdict, in the order that summaries list them.
@@ -126,7 +126,8 @@ impl FromStr for Verdict {
 /// is empty exactly when the verdict is `works`.
 ///
 /// Repeats disagree when they ended differently, or all ended well but saw different facts. Failures of one
-/// kind that differ in their errno are still failures: the note then names the first.
+/// kind that differ in their errno are still failures: the note then names the first. Speed ([`SPEED`]) is lost only
+/// when every repeat measured so.
 pub fn judge(native: &[Observation], volume: &[Observation]) -> (Verdict, String) {
     let native = match Side::of(native) {
         Side::NotRun(why) => return (Verdict::Skipped, or(why, "it was not run natively")),
@@ -170,7 +171,7 @@ enum Side<'a> {
     NotRun(&'a str),
     /// They disagree, and how.
     Disagrees(String),
-    /// They agree; the first stands for all.
+    /// They agree; this one stands for all.
     Agrees(&'a Observation),
 }
 
@@ -180,27 +181,30 @@ impl<'a> Side<'a> {
             .iter()
             .filter(|o| o.outcome != Outcome::NotRun)
             .collect();
-        let Some(first) = run.first() else {
+        let Some(one) = settled(&run) else {
             return Side::NotRun(repeats.first().map_or("", |o| o.detail.trim()));
         };
         match disagreement(&run) {
             Some(how) => Side::Disagrees(how),
-            None => Side::Agrees(first),
+            None => Side::Agrees(one),
         }
     }
 }
 
 /// The repeat that a report should show for a side: the first that did not end well, for its evidence, else
-/// the first that was run, else the first.
+/// the one that was run and judged by, else the first.
 ///
 /// Returns `None` only for an empty slice.
 pub fn representative(repeats: &[Observation]) -> Option<&Observation> {
     let failed = |o: &&Observation| !matches!(o.outcome, Outcome::Ok | Outcome::NotRun);
-    let run = |o: &&Observation| o.outcome != Outcome::NotRun;
+    let run: Vec<&Observation> = repeats
+        .iter()
+        .filter(|o| o.outcome != Outcome::NotRun)
+        .collect();
     repeats
         .iter()
         .find(failed)
-        .or_else(|| repeats.iter().find(run))
+        .or_else(|| settled(&run))
         .or(repeats.first())
 }
 

@@ -18,6 +18,7 @@ use probes::{
         cancel::Cancel,
         engine::{Ending, Options, Retrace},
         select::{Selection, select},
+        slowness,
         volume::{Server, Volume, Wanted},
         whole,
     },
@@ -89,7 +90,7 @@ impl Explain {
             Ok(Exit::Interrupted)
         };
         let mut found = None;
-        let timeout_scale = self.timeout_scale * wanted.slowness();
+        let timeout_scale = self.timeout_scale * slowness::measure(wanted.client, &up, 1);
         let options = Options {
             jobs: 1,
             repeat: 1,

@@ -12,6 +12,7 @@ use probes::{
         cancel::Cancel,
         clock,
         engine::{Ending, Options, Retrace},
+        slowness,
         stack_name::StackName,
         volume::{Server, Volume, Wanted, stacks},
         whole,
@@ -135,7 +136,7 @@ impl FidelityOf {
         };
         for (name, wanted, up) in stacks {
             eprintln!("probe9p: {} cases on {name}", cases.len());
-            let options = self.options(&wanted);
+            let options = self.options(&wanted, &up);
             let (report, ending) = report((&wanted, &up), &cases, options, &cancel);
             ran.reports.extend(report);
             match ending {
@@ -218,12 +219,13 @@ impl FidelityOf {
     }
 
     /// Remedies are not tried: they would tell of the volume what is known already.
-    fn options(&self, wanted: &Wanted) -> Options {
+    fn options(&self, wanted: &Wanted, up: &Volume) -> Options {
         let processors = thread::available_parallelism().map_or(1, usize::from);
+        let jobs = self.jobs.map_or(processors, usize::from);
         Options {
-            jobs: self.jobs.map_or(processors, usize::from),
+            jobs,
             repeat: 1,
-            timeout_scale: self.timeout_scale * wanted.slowness(),
+            timeout_scale: self.timeout_scale * slowness::measure(wanted.client, up, jobs),
             explain: false,
             retrace: Retrace::Never,
         }

@@ -8,7 +8,8 @@ use probes::runner::{
     clock,
     engine::{Ending, Options, Retrace},
     partition::Partition,
-    volume::Wanted,
+    slowness,
+    volume::{Volume, Wanted},
     whole,
 };
 use results::{Event, Format, RunStarted};
@@ -113,7 +114,7 @@ impl Run {
             eprintln!("probe9p: the directories of the cases stay in {native} and {volume}");
         }
         let mut done = 0;
-        let options = self.options(&wanted);
+        let options = self.options(&wanted, &up);
         let ending = whole::run(&wanted, &up, &cases, options, &cancel, &mut |event| {
             if let Event::CaseFinished(case) = event {
                 done += 1;
@@ -151,12 +152,13 @@ impl Run {
         }
     }
 
-    fn options(&self, wanted: &Wanted) -> Options {
+    fn options(&self, wanted: &Wanted, up: &Volume) -> Options {
         let processors = thread::available_parallelism().map_or(1, usize::from);
+        let jobs = self.jobs.map_or(processors, usize::from);
         Options {
-            jobs: self.jobs.map_or(processors, usize::from),
+            jobs,
             repeat: self.repeat,
-            timeout_scale: self.timeout_scale * wanted.slowness(),
+            timeout_scale: self.timeout_scale * slowness::measure(wanted.client, up, jobs),
             explain: !self.no_explain,
             retrace: match (self.explain, self.no_explain) {
                 (_, true) => Retrace::Never,

@@ -20,7 +20,7 @@ use server9p::stack::StackError;
 use super::{cancel::Cancel, side::Side};
 use crate::{
     case::{Other, PlannedCase, PlannedRemedy},
-    explain,
+    explain, tools,
 };
 
 /// How cases are run.
@@ -214,8 +214,13 @@ impl<'a> Engine<'a> {
         let mut times = self.options.repeat.max(1);
         let mut run = 0;
         while run < times {
+            // The first that fails is shown, with what strace saw of it: two more runs, and slow ones.
+            let added = match volume.iter().any(failed) {
+                true => tools::again(case.kind),
+                false => Vec::new(),
+            };
             native.push(self.natively(case, &[], limit)?);
-            volume.push(self.on_volume(self.volume, case, &[], company)?);
+            volume.push(self.on_volume(self.volume, case, &added, company)?);
             run += 1;
             let agree = matches!(
                 judge(&native, &volume).0,
@@ -362,6 +367,10 @@ impl<'a> Engine<'a> {
             })
             .clone()
     }
+}
+
+fn failed(seen: &Observation) -> bool {
+    !matches!(seen.outcome, Outcome::Ok | Outcome::NotRun)
 }
 
 #[cfg(test)]

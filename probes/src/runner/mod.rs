@@ -1,7 +1,8 @@
 //! Running cases natively and on a volume, side by side.
 //!
 //! In the order of a run: [`select`] turns names into cases ([`partition`]: a part of them), [`volume`] brings the volume up
-//! ([`given`]: or takes one that is mounted already; [`stack_name`]: or one by its name), [`whole`] begins the run,
+//! ([`given`]: or takes one that is mounted already; [`stack_name`]: or one by its name; [`slowness`]: and how slow
+//! it is), [`whole`] begins the run,
 //! [`engine`] runs the cases on both sides ([`side`] is one execution, [`hand`] what the host does in it) and emits the events of the `results` crate,
 //! [`cancel`] ends it early. What the events become (a table, a file) is no matter of this module.
 
@@ -16,6 +17,7 @@ pub mod partition;
 mod prepare;
 pub mod select;
 pub mod side;
+pub mod slowness;
 pub mod stack_name;
 pub mod volume;
 pub mod whole;

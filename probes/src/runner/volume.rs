@@ -184,16 +184,6 @@ impl Wanted {
         })
     }
 
-    /// How many times longer than on the host things may take there: a guest's processor is emulated, or traps into
-    /// its host for every system call.
-    pub fn slowness(&self) -> f64 {
-        match self.client {
-            Client::Qemu => 4.0,
-            Client::Uml => 3.0,
-            Client::Auto | Client::Fuse | Client::Kernel => 1.0,
-        }
-    }
-
     /// The side of another volume of the same client, for a remedy that says so.
     ///
     /// # Errors

@@ -141,6 +141,9 @@ mod tests {
         let outside =
             "7 openat(AT_FDCWD</v>, \"/root/.rc\", O_RDONLY) = -1 EACCES (Permission denied)";
         assert!(one(outside, "/v").is_none());
+        let program = "7 execve(\"/root/bin/tool\", [\"tool\", \"/v/a\"], 0x7ffe /* 9 vars */) = -1 EACCES (Permission denied)";
+        assert!(one(program, "/v").is_none());
+        assert!(one(&program.replace("/root/bin", "/v/bin"), "/v").is_some());
         let inside = outside.replace("/root/.rc", "a");
         assert_eq!(
             one(&inside, "/v").unwrap().to_string(),

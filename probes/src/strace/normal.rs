@@ -19,6 +19,11 @@ pub fn concerns(call: &Call, dir: &Path) -> bool {
         .strip_prefix("AT_FDCWD<")
         .and_then(|rest| rest.split_once(">, "))
         .map_or(&*call.args, |(_, rest)| rest);
+    // Looking for a program says nothing of the files that are its arguments.
+    let named = match &*call.name {
+        "execve" => named.split_once(", ").map_or(named, |(program, _)| program),
+        _ => named,
+    };
     let is_relative = |name: &str| name.starts_with('"') && !name.starts_with("\"/");
     // A socket's name stands in its address; one that begins with `@` is no file.
     let socket = named

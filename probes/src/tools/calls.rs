@@ -51,6 +51,8 @@ impl FailedCall {
                     | "execve"
                     | "connect"
             ),
+            // Looking whether a name is a symbolic link.
+            "EINVAL" => matches!(self.call.as_str(), "readlink" | "readlinkat"),
             // Making each directory of a path, whichever of them are there.
             "EEXIST" => matches!(self.call.as_str(), "mkdir" | "mkdirat"),
             // Copying from another file system by the means of one.

@@ -53,6 +53,9 @@ struct Arguments {
     /// Multiplies the limits of the script and of its services.
     #[arg(long, default_value_t = 1.0)]
     timeout_scale: f64,
+    /// It is run again, so what strace sees of its failure is known.
+    #[arg(long)]
+    again: bool,
     #[arg(long)]
     side: Side,
     /// The case's own fresh directory.
@@ -107,6 +110,7 @@ fn observe(arguments: &Arguments) -> Result<Observation, String> {
         .transpose()?;
     find::present(&recipe, variant)?;
     find::users(&recipe, variant, case)?;
+    find::needs(variant, case)?;
     own_namespaces();
     let run = Run {
         source: &arguments.recipe,
@@ -130,7 +134,10 @@ fn observe(arguments: &Arguments) -> Result<Observation, String> {
     if case.timed && observation.outcome == Outcome::Ok {
         run.pace(arguments.side, &mut observation);
     }
-    let traceable = arguments.side == Side::Volume && variant.builtin.is_none() && remedy.is_none();
+    let traceable = arguments.side == Side::Volume
+        && variant.builtin.is_none()
+        && remedy.is_none()
+        && !arguments.again;
     if failed && traceable {
         run.trace(&mut observation);
     }
@@ -331,7 +338,7 @@ impl Run<'_> {
     /// Measures how the case's time on this side compares with a local directory's on the same machine.
     fn pace(&self, side: Side, observation: &mut Observation) {
         let fact = |kept: bool| if kept { "kept" } else { "lost" }.to_owned();
-        let name = format!("{}speed", results::verdict::GUARANTEE_PREFIX);
+        let name = results::verdict::SPEED.to_owned();
         if side == Side::Native {
             observation.facts.insert(name, fact(true));
             return;
@@ -362,7 +369,7 @@ impl Run<'_> {
         match measured {
             Ok(pace) => {
                 observation.facts.insert(name, fact(!pace.is_slow()));
-                if pace.is_slow() {
+                if pace.seems_slow() {
                     let words = [&*observation.detail, &*pace.to_string()];
                     observation.detail = words.join(" ").trim().to_owned();
                 }

@@ -107,6 +107,18 @@ pub fn users(recipe: &Recipe, variant: &Variant, case: &Case) -> Result<(), Stri
     Ok(())
 }
 
+/// Says what else of the machine a case needs and does not find.
+pub fn needs(variant: &Variant, case: &Case) -> Result<(), String> {
+    match case.needs.iter().find_map(|need| need.unmet()) {
+        None => Ok(()),
+        Some(why) => Err(format!(
+            "{}.{} {why}.",
+            variant.name.get_ref(),
+            case.id.get_ref()
+        )),
+    }
+}
+
 /// Whether this process may become the user: as root, in a user namespace that has him.
 fn can_become(uid: u32) -> bool {
     let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();

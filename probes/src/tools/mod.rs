@@ -180,6 +180,15 @@ pub fn with_timeout_scale(case: &PlannedCase, scale: f64) -> PlannedCase {
     case
 }
 
+/// What a case's child is told besides when the case is run again after a failure: a tool's is not looked at with
+/// strace once more.
+pub fn again(kind: CaseKind) -> Vec<OsString> {
+    match kind {
+        CaseKind::Tool => vec!["--again".into()],
+        CaseKind::Op => Vec::new(),
+    }
+}
+
 /// The JSON Schema of recipes.
 pub fn recipe_schema() -> schemars::Schema {
     schemars::schema_for!(Recipe)

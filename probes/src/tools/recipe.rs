@@ -69,7 +69,7 @@ use serde::{Deserialize, Serialize};
 use server9p::stack::{Cache, local::Local};
 use toml::Spanned;
 
-use crate::case::Other;
+use crate::{case::Other, ops::needs};
 
 pub use expect::{Expect, FileState, Kind, Pattern};
 
@@ -243,6 +243,9 @@ pub struct Case {
     /// or probe9p cannot become him, the case is skipped.
     #[serde(default)]
     pub users: Vec<String>,
+    /// What the script needs of the machine besides. Where one is missing, the case is skipped.
+    #[serde(default)]
+    pub needs: Vec<Need>,
     /// Ids of the services that the script starts.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
@@ -277,6 +280,24 @@ impl Case {
 
 fn default_limit() -> Spanned<u64> {
     Spanned::new(0..0, 60)
+}
+
+/// What a script needs that no package brings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Need {
+    /// To mount file systems that are in files.
+    LoopMount,
+}
+
+impl Need {
+    /// Why the need is not met, or `None` when it is.
+    pub fn unmet(self) -> Option<String> {
+        let parts = match self {
+            Need::LoopMount => [needs::Need::HostRoot, needs::Need::LoopDevice],
+        };
+        parts.into_iter().find_map(needs::Need::unmet)
+    }
 }
 
 /// Which filesystem a directory is on.
