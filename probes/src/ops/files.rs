@@ -10,7 +10,7 @@ use std::{
     path::Path,
 };
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat, Timespec, Timestamps};
 
 use super::stop::{Call, CaseOutcome, expect};
 
@@ -153,6 +153,18 @@ pub fn symlink(target: &str, name: &str) -> CaseOutcome {
 /// Sets permission bits by name.
 pub fn chmod(path: &str, bits: u32) -> CaseOutcome {
     rustix::fs::chmod(path, mode(bits)).call("chmod", format_args!("{path}, {bits:04o}"))
+}
+
+/// Both times of a file at this whole second since 1970.
+pub fn both_times(seconds: i64) -> Timestamps {
+    let time = Timespec {
+        tv_sec: seconds,
+        tv_nsec: 0,
+    };
+    Timestamps {
+        last_access: time,
+        last_modification: time,
+    }
 }
 
 /// Whether the name exists, be it a dangling symbolic link.

@@ -18,7 +18,7 @@ use std::{
 };
 
 use nix::{errno::Errno, fcntl::FcntlArg};
-use rustix::fs::{AtFlags, CWD, FlockOperation, Timespec, Timestamps};
+use rustix::fs::{AtFlags, CWD, FlockOperation};
 use serde::{Deserialize, Serialize};
 use server9p::stack::agent::frame;
 
@@ -264,14 +264,7 @@ fn perform(
         Act::Truncate(name, size) => nix::unistd::truncate(&at(name), *size as i64)?,
         Act::Chmod(name, bits) => fs::set_permissions(at(name), mode(*bits))?,
         Act::Touch(name, seconds) => {
-            let time = Timespec {
-                tv_sec: *seconds,
-                tv_nsec: 0,
-            };
-            let times = Timestamps {
-                last_access: time,
-                last_modification: time,
-            };
+            let times = super::files::both_times(*seconds);
             rustix::fs::utimensat(CWD, at(name), &times, AtFlags::empty())?;
         }
         Act::Stat(name) => {

@@ -1,7 +1,5 @@
 //! Symbolic links: what they say, where they lead, and when they must not be followed.
 
-use rustix::fs::{Timespec, Timestamps};
-
 use super::prelude::*;
 
 fn target(path: &str) -> CaseOutcome<Vec<u8>> {
@@ -330,17 +328,10 @@ fn times(_: &mut Ctx) -> CaseOutcome {
     write("data", b"x")?;
     symlink("data", "soft")?;
     let before = stat("data")?.st_mtime;
-    let at = Timespec {
-        tv_sec: 1_000_000_000,
-        tv_nsec: 0,
-    };
     rustix::fs::utimensat(
         CWD,
         "soft",
-        &Timestamps {
-            last_access: at,
-            last_modification: at,
-        },
+        &both_times(1_000_000_000),
         AtFlags::SYMLINK_NOFOLLOW,
     )
     .call("utimensat", "soft, AT_SYMLINK_NOFOLLOW")?;

@@ -125,14 +125,7 @@ submit!(
 fn volume_modes(_: &mut Ctx) -> CaseOutcome {
     create_mode("data", 0o640, b"x")?;
     chmod("data", 0o751)?;
-    let at = rustix::fs::Timespec {
-        tv_sec: 1_111_111_111,
-        tv_nsec: 0,
-    };
-    let times = rustix::fs::Timestamps {
-        last_access: at,
-        last_modification: at,
-    };
+    let times = both_times(1_111_111_111);
     rustix::fs::utimensat(CWD, "data", &times, AtFlags::empty()).call("utimensat", "data")?;
     let seen = host::stat("data")?.ok_or_else(|| Stop::broken("open", "the host sees no data"))?;
     expect(

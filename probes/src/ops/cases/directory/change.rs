@@ -204,22 +204,16 @@ submit!(
 
 fn times(_: &mut Ctx) -> CaseOutcome {
     mkdir("dir")?;
-    let old = rustix::fs::Timespec {
-        tv_sec: 1_000_000_000,
-        tv_nsec: 0,
-    };
+    const OLD: i64 = 1_000_000_000;
     let age = || {
-        let times = rustix::fs::Timestamps {
-            last_access: old,
-            last_modification: old,
-        };
+        let times = both_times(OLD);
         rustix::fs::utimensat(CWD, "dir", &times, AtFlags::empty()).call("utimensat", "dir")
     };
     age()?;
     write("dir/data", b"x")?;
     ensure(
         "open",
-        stat("dir")?.st_mtime > old.tv_sec,
+        stat("dir")?.st_mtime > OLD,
         "making an entry left the directory's mtime",
     )?;
     age()?;
@@ -229,12 +223,12 @@ fn times(_: &mut Ctx) -> CaseOutcome {
         "getdents64",
         "the directory's mtime",
         stat("dir")?.st_mtime,
-        old.tv_sec,
+        OLD,
     )?;
     unlink("dir/data")?;
     ensure(
         "unlink",
-        stat("dir")?.st_mtime > old.tv_sec,
+        stat("dir")?.st_mtime > OLD,
         "removing an entry left the directory's mtime",
     )
 }

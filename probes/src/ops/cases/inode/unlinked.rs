@@ -3,8 +3,6 @@
 
 use rustix::fs::FlockOperation;
 use rustix::fs::SeekFrom;
-use rustix::fs::Timespec;
-use rustix::fs::Timestamps;
 use rustix::fs::XattrFlags;
 
 use super::*;
@@ -189,18 +187,7 @@ submit!(
 
 fn unlinked_futimens(_: &mut Ctx) -> CaseOutcome {
     let fd = nameless(b"x")?;
-    let at = Timespec {
-        tv_sec: 1_000_000_000,
-        tv_nsec: 0,
-    };
-    rustix::fs::futimens(
-        &fd,
-        &Timestamps {
-            last_access: at,
-            last_modification: at,
-        },
-    )
-    .call("futimens", GONE)?;
+    rustix::fs::futimens(&fd, &both_times(1_000_000_000)).call("futimens", GONE)?;
     expect(
         "futimens",
         "st_mtime",

@@ -145,14 +145,7 @@ fn no_fowner(_: &mut Ctx) -> CaseOutcome {
             "data, another user's, without CAP_FOWNER",
             Errno::EPERM,
         )?;
-        let then = rustix::fs::Timespec {
-            tv_sec: 1_000_000_000,
-            tv_nsec: 0,
-        };
-        let times = rustix::fs::Timestamps {
-            last_access: then,
-            last_modification: then,
-        };
+        let times = both_times(1_000_000_000);
         rustix::fs::utimensat(CWD, "data", &times, AtFlags::empty()).refused(
             "utimensat",
             "data, another user's, without CAP_FOWNER",
@@ -186,14 +179,7 @@ fn no_fowner_own(_: &mut Ctx) -> CaseOutcome {
             permissions(&stat("data")?),
             "0640".into(),
         )?;
-        let then = rustix::fs::Timespec {
-            tv_sec: 1_000_000_000,
-            tv_nsec: 0,
-        };
-        let times = rustix::fs::Timestamps {
-            last_access: then,
-            last_modification: then,
-        };
+        let times = both_times(1_000_000_000);
         rustix::fs::utimensat(CWD, "data", &times, AtFlags::empty()).call("utimensat", "data")?;
         expect(
             "utimensat",
