@@ -31,6 +31,9 @@ use super::{
 };
 use crate::strace::{self, Calls, failing};
 
+/// How long a script may take under strace: so long, and so many times what it took without.
+const TRACED_LEAST: Duration = Duration::from_secs(30);
+const TRACED_TIMES: u32 = 15;
 /// How many failing calls an observation keeps.
 const KEPT_CALLS: usize = 60;
 
@@ -123,12 +126,14 @@ fn observe(arguments: &Arguments) -> Result<Observation, String> {
         dir: &arguments.dir,
     };
 
-    let first = run.script(&arguments.dir, None).map_err(|error| {
-        format!(
-            "The script of {} could not be run: {error}.",
-            arguments.case
-        )
-    })?;
+    let first = run
+        .script(&arguments.dir, run.limit(), None)
+        .map_err(|error| {
+            format!(
+                "The script of {} could not be run: {error}.",
+                arguments.case
+            )
+        })?;
     let mut observation = run.judge(&first.ran, &first.scratch, &arguments.dir);
     let failed = matches!(observation.outcome, Outcome::Error | Outcome::Signal);
     if case.timed && observation.outcome == Outcome::Ok {
@@ -196,7 +201,7 @@ impl Run<'_> {
     }
 
     /// Runs the script in `dir`, under strace when a name for its trace is given.
-    fn script(&self, dir: &Path, trace: Option<&str>) -> io::Result<Executed> {
+    fn script(&self, dir: &Path, limit: Duration, trace: Option<&str>) -> io::Result<Executed> {
         let scratch = tempfile::Builder::new().prefix("probe9p-case-").tempdir()?;
         if let Some(builtin) = self.variant.builtin {
             let own = own_program()?;
@@ -259,7 +264,7 @@ impl Run<'_> {
                 .as_deref()
                 .map(|trace| strace::command(trace, Calls::Failing))
                 .unwrap_or_default(),
-            limit: self.limit(),
+            limit,
             before_the_end: &|| service::stop_all(self.recipe, scratch.path()),
         })?;
         // Text that is not UTF-8 in a trace is strace's own escaping gone wrong; the rest is still evidence.
@@ -345,7 +350,7 @@ impl Run<'_> {
         }
         let timed = |dir: &Path| -> io::Result<Duration> {
             fs::create_dir(dir)?;
-            let ran = self.script(dir, None)?.ran;
+            let ran = self.script(dir, self.limit(), None)?.ran;
             match ran.status.and_then(|status| status.code()) {
                 code if code == Some(self.case.expect.exit) => {
                     Ok(ran.timed.unwrap_or(ran.duration))
@@ -389,9 +394,12 @@ impl Run<'_> {
                 .push_str(" (strace would show the call that failed: apt-get install -y strace)");
             return;
         }
+        // Programs with timers may get nowhere under strace in a guest, whose processor is slow.
+        let usual = Duration::from_secs_f64(observation.duration_ms / 1e3);
+        let limit = self.limit().min(TRACED_LEAST + usual * TRACED_TIMES);
         let traced = |dir: &Path| -> io::Result<(Observation, Vec<FailedCall>)> {
             fs::create_dir(dir)?;
-            let done = self.script(dir, Some("trace"))?;
+            let done = self.script(dir, limit, Some("trace"))?;
             Ok((
                 self.judge(&done.ran, &done.scratch, dir),
                 failing::parse(&done.trace, dir),

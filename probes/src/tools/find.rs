@@ -59,6 +59,15 @@ pub fn present(recipe: &Recipe, variant: &Variant) -> Result<(), String> {
     if missing.is_empty() {
         return Ok(());
     }
+    if let Some(dir) = unreachable() {
+        return Err(format!(
+            "{} needs {}, and {} cannot be looked into from where the case runs: what serves a guest its programs is an \
+             ordinary user; install it where everybody may read, such as /usr/local.",
+            variant.name.get_ref(),
+            missing.join(", "),
+            dir.display()
+        ));
+    }
     let verb = if missing.len() == 1 { "is" } else { "are" };
     let setup = format!("`scripts/setup --tools {}`", recipe.name.get_ref());
     let remedy = match (
@@ -75,6 +84,14 @@ pub fn present(recipe: &Recipe, variant: &Variant) -> Result<(), String> {
         variant.name.get_ref(),
         missing.join(", ")
     ))
+}
+
+/// A place where programs may be and that root may not look into: somebody else serves it.
+fn unreachable() -> Option<PathBuf> {
+    let refused = |dir: &PathBuf| {
+        fs::metadata(dir).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+    };
+    installed().into_iter().find(refused)
 }
 
 /// Says why a case cannot become the users that it needs.
