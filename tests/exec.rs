@@ -6,6 +6,7 @@ use std::fs;
 
 use common::{Place, fuse, has, skipped};
 use serde_json::Value;
+use server9p::stack::{Series, uml};
 
 const HARD_LINK: &str = "echo hi > a && ln a b && stat -c %h b";
 
@@ -266,6 +267,47 @@ fn the_volumes_on_which_a_command_works_are_found_by_running_it_there() {
             .stdout
             .contains("✗ does not help: mount with cache=mmap"),
         "{refused:?}"
+    );
+    assert_eq!(place.left(), [""; 0], "nothing is left behind");
+}
+
+#[test]
+fn a_user_mode_linux_tries_the_other_volumes_that_it_can_have() {
+    let test = "a_user_mode_linux_tries_the_other_volumes_that_it_can_have";
+    if let Err(why) = uml::kernels::find(Series::Linux5_10) {
+        return skipped(test, &why.to_string());
+    }
+    let place = Place::new();
+    let exec = "exec --client uml --kernel 5.10 --try-remedies --format json -- mkfifo pipe";
+    let ran = place.run(&exec.split(' ').collect::<Vec<_>>());
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let case = &ran.json()["cases"][0];
+    assert_eq!(case["verdict"], "workaround", "{case:#}");
+    assert_eq!(case["cause"]["id"], "special-files-refused", "{case:#}");
+    let remedies = case["remedies"].as_array().expect("remedies");
+    let tried = remedies.iter().filter(|remedy| {
+        !remedy["detail"]
+            .as_str()
+            .is_some_and(|said| said.starts_with("was not run"))
+    });
+    let helps: Vec<_> = tried
+        .map(|remedy| {
+            (
+                remedy["id"].as_str().unwrap_or_default(),
+                remedy["verified"] == true,
+            )
+        })
+        .collect();
+    assert_eq!(
+        helps,
+        [
+            ("cache-mmap", false),
+            ("cache-loose", false),
+            ("cache-fscache", false),
+            ("ram", true),
+            ("storage", true)
+        ],
+        "{case:#}"
     );
     assert_eq!(place.left(), [""; 0], "nothing is left behind");
 }
