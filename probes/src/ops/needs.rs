@@ -59,6 +59,8 @@ pub enum Need {
     ManyEntries,
     /// A file system with a quota below the case's directory.
     Quota,
+    /// A file system with a quota of files below the case's directory.
+    FileQuota,
     /// To run twice in one directory of a volume that is mounted anew meanwhile.
     Remount,
 }
@@ -96,7 +98,7 @@ impl Need {
                 .ok()
                 .filter(|said| said != RUNTIME)
                 .map(|said| format!("needs the VM runtime's conditions: {said}")),
-            Need::SmallFilesystems | Need::ManyEntries | Need::Quota => {
+            Need::SmallFilesystems | Need::ManyEntries | Need::Quota | Need::FileQuota => {
                 match std::env::var(prepared::PREPARED) {
                     Ok(said) if said == prepared::MADE => None,
                     Ok(why) => Some(format!("needs {}: {why}", self.prepared())),
@@ -133,6 +135,7 @@ impl Need {
         match self {
             Need::ManyEntries => "a directory of 100,000 entries in what is served",
             Need::Quota => "a file system with a quota in what is served",
+            Need::FileQuota => "a file system with a quota of files in what is served",
             _ => "small file systems in what is served",
         }
     }

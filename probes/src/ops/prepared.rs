@@ -7,7 +7,10 @@
 use std::{
     ffi::{CStr, CString},
     fs::{self, File},
-    os::fd::{AsFd, AsRawFd, OwnedFd},
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+        unix::process::CommandExt as _,
+    },
     path::Path,
     process::{Command, Stdio},
 };
@@ -15,6 +18,7 @@ use std::{
 use rustix::{
     fs::{FileType, MemfdFlags, Mode, OFlags},
     mount::{MountFlags, MountPropagationFlags, mount},
+    thread::{LinkNameSpaceType, move_into_link_name_space},
 };
 
 use super::{
@@ -40,6 +44,9 @@ pub const QUOTA: &str = "quota";
 /// How much a user may have there, in bytes.
 pub const QUOTA_BYTES: u64 = 2 << 20;
 
+/// How many files and directories a user may have where these are limited.
+pub const QUOTA_FILES: usize = 20;
+
 /// What is prepared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Prepared {
@@ -49,6 +56,8 @@ pub enum Prepared {
     Many,
     /// A file system of which a user may have [`QUOTA_BYTES`].
     Quota,
+    /// A file system in which a user may have [`QUOTA_FILES`].
+    FileQuota,
 }
 
 impl Prepared {
@@ -58,6 +67,7 @@ impl Prepared {
             Need::SmallFilesystems => Some(Prepared::Small),
             Need::ManyEntries => Some(Prepared::Many),
             Need::Quota => Some(Prepared::Quota),
+            Need::FileQuota => Some(Prepared::FileQuota),
             _ => None,
         })
     }
@@ -67,15 +77,21 @@ impl Prepared {
         match self {
             Prepared::Small => &SMALL,
             Prepared::Many => &[MANY],
-            Prepared::Quota => &[QUOTA],
+            Prepared::Quota | Prepared::FileQuota => &[QUOTA],
         }
     }
 
-    /// Mounts it on its directories below `dir`, which exist, for `owner`, in the mount namespace of this thread.
+    /// Mounts it on its directories below `dir`, which exist, for `owner`, in the mount namespace of this thread. Programs
+    /// run in `home`, where that is another mount namespace: mkfs.btrfs wants its own process in /proc.
     ///
     /// # Errors
     /// A sentence: what this machine cannot, and what would make it able to.
-    pub fn mount(self, dir: &Path, owner: Option<(u32, u32)>) -> Result<(), String> {
+    pub fn mount(
+        self,
+        dir: &Path,
+        owner: Option<(u32, u32)>,
+        home: Option<BorrowedFd>,
+    ) -> Result<(), String> {
         for name in self.names() {
             let at = dir.join(name);
             match self {
@@ -87,7 +103,8 @@ impl Prepared {
                         .map_err(|error| cannot("mount a tmpfs on", &at, error))?;
                     fill(&at).map_err(|error| cannot("make 100,000 files in", &at, error))?;
                 }
-                Prepared::Quota => with_quota(&at, owner)?,
+                Prepared::Quota => with_quota(&at, owner, home)?,
+                Prepared::FileQuota => with_file_quota(&at, owner)?,
             }
         }
         Ok(())
@@ -135,12 +152,16 @@ pub fn entry(i: usize) -> String {
 }
 
 /// A tmpfs with a quota where the kernel has such (Linux 6.6, TMPFS_QUOTA), else a btrfs with one, on a loop device.
-fn with_quota(at: &Path, owner: Option<(u32, u32)>) -> Result<(), String> {
+fn with_quota(
+    at: &Path,
+    owner: Option<(u32, u32)>,
+    home: Option<BorrowedFd>,
+) -> Result<(), String> {
     let options = format!("mode=0777,size=16m,usrquota,usrquota_block_hardlimit={QUOTA_BYTES}");
     let Err(no_tmpfs) = tmpfs(at, &options, owner) else {
         return Ok(());
     };
-    btrfs(at).map_err(|no_btrfs| {
+    btrfs(at, home).map_err(|no_btrfs| {
         format!(
             "a tmpfs with a quota says {no_tmpfs}, a btrfs with one: {no_btrfs}; take a kernel with TMPFS_QUOTA, or \
              install btrfs-progs and run it as root"
@@ -148,19 +169,45 @@ fn with_quota(at: &Path, owner: Option<(u32, u32)>) -> Result<(), String> {
     })
 }
 
+/// A tmpfs that limits the number of a user's files. Btrfs counts bytes alone.
+fn with_file_quota(at: &Path, owner: Option<(u32, u32)>) -> Result<(), String> {
+    let options = format!("mode=0777,size=16m,usrquota,usrquota_inode_hardlimit={QUOTA_FILES}");
+    tmpfs(at, &options, owner).map_err(|error| {
+        format!(
+            "a tmpfs with a quota of files says {error}; take a kernel with TMPFS_QUOTA, which came with 6.6, and run it \
+             as root"
+        )
+    })
+}
+
 /// Makes a btrfs in memory and limits what its one tree may hold.
-fn btrfs(at: &Path) -> Result<(), String> {
+fn btrfs(at: &Path, home: Option<BorrowedFd>) -> Result<(), String> {
     let failed = |what: &'static str| move |error: rustix::io::Errno| format!("{what}: {error}");
-    let image =
-        rustix::fs::memfd_create("quota", MemfdFlags::empty()).map_err(failed("memfd_create"))?;
+    // mkfs.btrfs takes devices whose files have the same name for one device, which may be mounted.
+    let place = rustix::fs::stat(at).map_err(failed("stat"))?;
+    let image = rustix::fs::memfd_create(
+        format!("quota-{:x}-{:x}", place.st_dev, place.st_ino),
+        MemfdFlags::empty(),
+    )
+    .map_err(failed("memfd_create"))?;
     rustix::fs::ftruncate(&image, 128 << 20).map_err(failed("ftruncate"))?;
-    let made = Command::new("mkfs.btrfs")
-        .args(["-q", "-m", "single"])
-        .arg(format!(
-            "/proc/{}/fd/{}",
-            std::process::id(),
-            image.as_raw_fd()
-        ))
+    // Held until the mount holds it, else it would be cleared at once.
+    let (device, _held) = loop_device(&image).map_err(|error| format!("a loop device: {error}"))?;
+    let mut mkfs = Command::new("mkfs.btrfs");
+    if let Some(home) = home.map(|home| home.as_raw_fd()) {
+        // SAFETY: a system call between fork and exec, on a descriptor that the caller holds open until this has ended.
+        unsafe {
+            mkfs.pre_exec(move || {
+                let home = BorrowedFd::borrow_raw(home);
+                Ok(move_into_link_name_space(
+                    home,
+                    Some(LinkNameSpaceType::Mount),
+                )?)
+            })
+        };
+    }
+    let made = mkfs
+        .args(["-q", "-m", "single", &device])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .output()
@@ -171,8 +218,6 @@ fn btrfs(at: &Path) -> Result<(), String> {
             .replace('\n', " / ");
         return Err(format!("mkfs.btrfs failed: {said}"));
     }
-    // Held until the mount holds it, else it would be cleared at once.
-    let (device, _held) = loop_device(&image).map_err(|error| format!("a loop device: {error}"))?;
     mount(device.as_str(), at, "btrfs", FLAGS, None).map_err(failed("mount"))?;
     rustix::fs::chmod(at, Mode::from_raw_mode(0o777)).map_err(failed("chmod"))?;
     limit(at).map_err(|error| format!("the quota: {error}"))
@@ -267,7 +312,7 @@ pub fn with(what: Prepared, body: impl FnOnce() -> CaseOutcome) -> CaseOutcome {
             fs::create_dir(name).call("mkdir", name)?;
         }
         let here = std::env::current_dir().call("getcwd", "")?;
-        what.mount(&here, None).map_err(Stop::NotRun)?;
+        what.mount(&here, None, None).map_err(Stop::NotRun)?;
         body()
     })?
     .join()

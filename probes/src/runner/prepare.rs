@@ -34,9 +34,13 @@ impl Mounts {
         owner: Option<(u32, u32)>,
         server: u32,
     ) -> Result<Mounts, String> {
-        let namespace = File::open(format!("/proc/{server}/ns/mnt")).map_err(|error| {
-            format!("probe9p cannot enter where the server runs ({error}); run it as root")
-        })?;
+        let open = |process: &str| {
+            File::open(format!("/proc/{process}/ns/mnt")).map_err(|error| {
+                format!("probe9p cannot enter where the server runs ({error}); run it as root")
+            })
+        };
+        let namespace = open(&server.to_string())?;
+        let home = open("self")?;
         let mut mounts = Mounts {
             namespace,
             points: Vec::new(),
@@ -51,7 +55,10 @@ impl Mounts {
             })?;
             mounts.points.push(at);
         }
-        within(&mounts.namespace, || what.mount(dir, owner)).map_err(|error| {
+        within(&mounts.namespace, || {
+            what.mount(dir, owner, Some(home.as_fd()))
+        })
+        .map_err(|error| {
             format!("probe9p cannot enter where the server runs ({error}); run it as root")
         })??;
         Ok(mounts)

@@ -15,7 +15,9 @@ use std::{
 
 use nix::sys::signal::Signal;
 use results::{Observation, Outcome};
-use server9p::stack::{CommandSpec, Conditions, Ended, Finished, SELF, StackError, World};
+use server9p::stack::{
+    CommandSpec, Conditions, Ended, Finished, SELF, StackError, World, server::Server,
+};
 
 use super::{hand::Hand, prepare::Mounts};
 use crate::{
@@ -191,6 +193,10 @@ impl Side {
     /// Gives a command a hand on the host in its directory, as the provider has it; natively that is one's own.
     fn hand(&self, dir: &Path, command: &mut CommandSpec) -> Option<Hand> {
         let user = match self.name {
+            // It acts as the user of each request, so its provider is root, to whom belongs what a guest's root makes.
+            VOLUME if self.world.mounted().server == Server::Diod.name() => {
+                self.provider().map(|_| None)
+            }
             VOLUME => self.provider().map(|_| self.owner),
             _ => Ok(None),
         };

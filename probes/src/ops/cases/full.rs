@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::prelude::*;
-use crate::ops::prepared::{self, Prepared, QUOTA, QUOTA_BYTES, SMALL};
+use crate::ops::prepared::{self, Prepared, QUOTA, QUOTA_BYTES, QUOTA_FILES, SMALL};
 
 fn with_small(body: impl FnOnce() -> CaseOutcome) -> CaseOutcome {
     prepared::with(Prepared::Small, body)
@@ -241,8 +241,8 @@ submit!(
 );
 
 /// Runs `body` as a user whom a quota holds, in the file system that has one.
-fn with_quota(body: impl FnOnce() -> CaseOutcome) -> CaseOutcome {
-    prepared::with(Prepared::Quota, || {
+fn with_quota(what: Prepared, body: impl FnOnce() -> CaseOutcome) -> CaseOutcome {
+    prepared::with(what, || {
         as_user(OTHER, || {
             rustix::process::chdir(QUOTA).call("chdir", QUOTA)?;
             body()
@@ -251,7 +251,7 @@ fn with_quota(body: impl FnOnce() -> CaseOutcome) -> CaseOutcome {
 }
 
 fn quota_write(_: &mut Ctx) -> CaseOutcome {
-    with_quota(|| {
+    with_quota(Prepared::Quota, || {
         let piece = vec![b'q'; 100_000];
         write("ballast", &[b'b'; 500_000])?;
         let fd = create("data", b"")?;
@@ -288,7 +288,7 @@ submit!(
 );
 
 fn quota_create(_: &mut Ctx) -> CaseOutcome {
-    with_quota(|| {
+    with_quota(Prepared::Quota, || {
         let mut made = 0;
         let refusal = loop {
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
@@ -315,5 +315,49 @@ fn quota_create(_: &mut Ctx) -> CaseOutcome {
             format_args!("only {made} files could be made"),
         )?;
         contents("open", "f0", &[b'q'; 100_000])
+    })
+}
+
+submit!(
+    Case::new(
+        "space.quota_files",
+        "whoever has as many files as a quota allows makes no further file, directory or link: EDQUOT, and does once one is gone",
+        quota_files
+    )
+    .source("open(2), mkdir(2), symlink(2): EDQUOT, inodes; linux Documentation/filesystems/tmpfs.rst: usrquota_inode_hardlimit")
+    .needed_by(&["home directories and shared hosts", "npm, pip (many small files)", "maildir"])
+    .needs(&[Need::FileQuota, Need::SecondUser])
+);
+
+fn quota_files(_: &mut Ctx) -> CaseOutcome {
+    with_quota(Prepared::FileQuota, || {
+        let mut made = 0;
+        let refusal = loop {
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+            match rustix::fs::open(format!("f{made}"), flags, mode(0o644)) {
+                Ok(_) => made += 1,
+                Err(error) => break error,
+            }
+            ensure(
+                "open",
+                made <= QUOTA_FILES,
+                format_args!("{made} files were made with a quota of {QUOTA_FILES}"),
+            )?;
+        };
+        Err::<(), _>(refusal).refused("open", "fN, beyond the quota", Errno::EDQUOT)?;
+        rustix::fs::mkdir("dir", mode(0o755)).refused(
+            "mkdir",
+            "dir, beyond the quota",
+            Errno::EDQUOT,
+        )?;
+        rustix::fs::symlink("f0", "soft").refused(
+            "symlink",
+            "soft, beyond the quota",
+            Errno::EDQUOT,
+        )?;
+        // Bytes are not what is limited.
+        write_at(&open("f0", OFlags::RDWR)?, "f0", 0, &[b'q'; 100_000])?;
+        unlink("f1")?;
+        mkdir("dir")
     })
 }
