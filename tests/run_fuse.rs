@@ -191,6 +191,38 @@ fn profiles_differ_where_they_should() {
     assert_eq!(verdict("posix"), "works");
 }
 
+/// Two mounts are clients of one server process, whose locks keep them apart where the profile has real locks.
+#[test]
+fn two_clients_of_one_server_lock_each_other_out_under_posix_alone() {
+    if !fuse("two_clients_of_one_server_lock_each_other_out_under_posix_alone") {
+        return;
+    }
+    let place = Place::new();
+    let cases = "lock.two_clients_posix,lock.two_clients_flock,coherence.two_clients";
+    let verdicts = |profile| {
+        let ran = place.run(&[
+            "run",
+            "--client",
+            "fuse",
+            "--profile",
+            profile,
+            "--case",
+            cases,
+            "--no-explain",
+            "--format",
+            "json",
+        ]);
+        let report = ran.json();
+        cases
+            .split(',')
+            .map(|id| case(&report, id)["verdict"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(verdicts("golem"), ["fails", "fails", "works"]);
+    assert_eq!(verdicts("posix"), ["works", "works", "works"]);
+    assert_eq!(place.left(), [""; 0]);
+}
+
 /// Starts a run that takes long and returns when its volume is in use.
 fn long_run(place: &Place) -> Running {
     let args = [
