@@ -54,15 +54,16 @@ impl Export {
         let mode = mode & MODE_BITS;
         let open = |flags| open_entry(dir.as_fd(), name, flags, Mode::from_raw_mode(mode));
         // What is new is a regular file, so that nothing has to be ruled out.
-        let (file, new) = match open(flags | OFlags::CREATE | OFlags::EXCL) {
+        let (file, fresh) = match open(flags | OFlags::CREATE | OFlags::EXCL) {
             Err(Errno::EXIST) if !flags.contains(OFlags::EXCL) => {
                 let file = open_for_io(flags, |flags| open(flags | OFlags::CREATE))?;
-                (file, self.behaviour.create_over == CreateOver::Resets)
+                (file, false)
             }
             result => (result?, true),
         };
         let stat = fstat(&file)?;
-        if new && let Err(errno) = own(&file, &stat, fid.user, group, mode) {
+        let set = fresh || self.behaviour.create_over == CreateOver::Resets;
+        if set && let Err(errno) = own(&file, &stat, fresh, (fid.user, group), mode) {
             let _ = unlinkat(&*dir, name, AtFlags::empty());
             return Err(errno);
         }
@@ -186,15 +187,20 @@ impl Export {
     }
 }
 
-/// Owner, where that is permitted, and mode of a file that was created, unless it has them already.
-fn own(file: &OwnedFd, stat: &Stat, user: u32, group: u32, mode: u32) -> Result<()> {
+/// Owner, where that is permitted, and mode of a file that was created. What a fresh one has already is not set again:
+/// of one that was there before, the attempt may be refused.
+fn own(
+    file: &OwnedFd,
+    stat: &Stat,
+    fresh: bool,
+    (user, group): (u32, u32),
+    mode: u32,
+) -> Result<()> {
     let owned = (stat.st_uid, stat.st_gid) == (user, group);
-    if !owned {
-        // Not to be allowed to give a file away is the rule for an ordinary user, and no failure.
-        let _ = fchown(file, uid(user), gid(group));
-    }
+    // Not to be allowed to give a file away is the rule for an ordinary user, and no failure.
+    let given = !owned && fchown(file, uid(user), gid(group)).is_ok();
     // A change of owner takes mode bits away.
-    if !owned || stat.st_mode & MODE_BITS != mode {
+    if !fresh || given || stat.st_mode & MODE_BITS != mode {
         fchmod(file, Mode::from_raw_mode(mode))?;
     }
     Ok(())

@@ -92,6 +92,16 @@ impl Export {
                 dir: Some(handle),
             });
         }
+        // Both were looked at when they were opened, in the same instant as this.
+        if enter
+            && self.held(&path.parent()).is_some()
+            && let Some(dir) = self.held(&path)
+        {
+            return Ok(Step {
+                path,
+                dir: Some(dir),
+            });
+        }
         let stat = self.entry(&path)?.stat()?;
         let is_dir = FileType::from_raw_mode(stat.st_mode).is_dir();
         let dir = (enter && is_dir).then(|| self.directory_at(&path));

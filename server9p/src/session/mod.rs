@@ -10,6 +10,7 @@ mod counters;
 mod dispatch;
 mod fids;
 mod limits;
+mod patience;
 mod pending;
 mod reader;
 mod trace;
@@ -27,7 +28,7 @@ use std::{
 
 use rs9p::{FCall, Flock};
 use rustix::io::Errno;
-use tokio::{io::unix::AsyncFd, sync::OwnedSemaphorePermit};
+use tokio::sync::OwnedSemaphorePermit;
 
 pub use counters::{Counters, Wire};
 pub use limits::Limits;
@@ -112,8 +113,7 @@ struct Session {
 pub async fn serve(stream: OwnedFd, shared: Arc<Shared>) -> io::Result<()> {
     // The reader's thread waits in `read` itself; what writes says of each message that it must not wait.
     rustix::io::ioctl_fionbio(&stream, false)?;
-    // SAFETY: an `OwnedFd` stays open, and the same descriptor, for as long as it is registered.
-    let stream = Arc::new(unsafe { AsyncFd::register(stream) }?);
+    let stream = Arc::new(stream);
     let writer = Arc::new(Writer::new(stream.clone(), shared.counters.clone()));
     let session = Arc::new(Session {
         id: shared.next_session.fetch_add(1, Ordering::Relaxed),
@@ -135,12 +135,12 @@ pub async fn serve(stream: OwnedFd, shared: Arc<Shared>) -> io::Result<()> {
 }
 
 /// Runs a session's reader on a thread of its own, for as long as the caller waits.
-async fn on_own_thread(session: Arc<Session>, stream: Arc<AsyncFd<OwnedFd>>) -> io::Result<()> {
+async fn on_own_thread(session: Arc<Session>, stream: Arc<OwnedFd>) -> io::Result<()> {
     /// Ends the reader, which may be waiting for the other end.
-    struct Hangup(Arc<AsyncFd<OwnedFd>>);
+    struct Hangup(Arc<OwnedFd>);
     impl Drop for Hangup {
         fn drop(&mut self) {
-            let _ = rustix::net::shutdown(self.0.get_ref(), rustix::net::Shutdown::Read);
+            let _ = rustix::net::shutdown(&*self.0, rustix::net::Shutdown::Read);
         }
     }
     let _hangup = Hangup(stream.clone());
@@ -170,7 +170,9 @@ impl Session {
                 0 => MSIZE_MIN,
                 msize => msize,
             };
-            let frame = reader.next(limit, &self.shared.budget).await?;
+            // What is under way elsewhere needs the processors more.
+            let alone = self.pending.is_empty();
+            let frame = reader.next(limit, alone, &self.shared.budget).await?;
             if let (Some(frame), Some(counters)) = (&frame, &self.shared.counters) {
                 counters.request(frame.size());
             }
@@ -181,8 +183,15 @@ impl Session {
                     self.refuse(tag, Errno::MSGSIZE);
                 }
                 Some(Frame::Small(frame)) => {
-                    self.writer.cork();
                     let decoded = wire::decode_request(frame);
+                    // Replies before one that takes longer leave at once, and so does its own.
+                    match decoded
+                        .as_ref()
+                        .is_ok_and(|request| is_swift(&request.call))
+                    {
+                        true => self.writer.cork(),
+                        false => self.writer.uncork(),
+                    }
                     match decoded {
                         Err(error) => self.undecodable(frame, &error),
                         Ok(request) if self.is_brief(&request) => self.perform(request, frame),
@@ -436,6 +445,21 @@ impl Session {
             _ => true,
         }
     }
+}
+
+/// Whether a request changes nothing that the host's file system would have to think about.
+fn is_swift(call: &FCall) -> bool {
+    matches!(
+        call,
+        FCall::TWalk { .. }
+            | FCall::TGetAttr { .. }
+            | FCall::TClunk { .. }
+            | FCall::TRead { .. }
+            | FCall::TWrite { .. }
+            | FCall::TReadLink { .. }
+            | FCall::TStatFs { .. }
+            | FCall::TGetLock { .. }
+    )
 }
 
 fn error(errno: Errno) -> Reply {

@@ -30,6 +30,11 @@ pub(super) struct Entry {
 pub(super) struct Ended(watch::Receiver<bool>);
 
 impl Pending {
+    pub fn is_empty(&self) -> bool {
+        let table = self.table.lock().expect("no holder of this lock panics");
+        table.is_empty()
+    }
+
     pub fn contains(&self, tag: u16) -> bool {
         let table = self.table.lock().expect("no holder of this lock panics");
         !table.is_empty() && table.contains_key(&tag)

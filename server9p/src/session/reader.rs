@@ -1,11 +1,14 @@
 //! Frames out of a stream. Reading blocks the thread, which is the session's own.
 
-use std::{io, os::fd::OwnedFd, sync::Arc};
+use std::{io, os::fd::OwnedFd, sync::Arc, time::Instant};
 
-use rustix::io::Errno;
-use tokio::{io::unix::AsyncFd, sync::OwnedSemaphorePermit};
+use rustix::{
+    io::Errno,
+    net::{RecvFlags, recv},
+};
+use tokio::sync::OwnedSemaphorePermit;
 
-use super::limits::Budget;
+use super::{limits::Budget, patience::Patience};
 use crate::wire::{HEADER, buffers};
 
 /// Bytes read from the stream at once; larger frames get room of their own.
@@ -15,10 +18,11 @@ const BUFFER: usize = 128 << 10;
 const ABSURD: u32 = 16 << 20;
 
 pub(super) struct Reader {
-    stream: Arc<AsyncFd<OwnedFd>>,
+    stream: Arc<OwnedFd>,
     buffer: Vec<u8>,
     start: usize,
     end: usize,
+    patience: Patience,
 }
 
 /// What came over the stream.
@@ -46,12 +50,13 @@ impl Frame<'_> {
 }
 
 impl Reader {
-    pub fn new(stream: Arc<AsyncFd<OwnedFd>>) -> Reader {
+    pub fn new(stream: Arc<OwnedFd>) -> Reader {
         Reader {
             stream,
             buffer: vec![0; BUFFER],
             start: 0,
             end: 0,
+            patience: Patience::new(),
         }
     }
 
@@ -70,11 +75,20 @@ impl Reader {
             .is_some_and(|size| self.buffered().len() >= size as usize)
     }
 
-    /// The next frame; `None` where the other end has closed the stream between two frames.
+    /// The next frame; `None` where the other end has closed the stream between two frames. `alone`: the session
+    /// does nothing meanwhile.
     ///
     /// # Errors
     /// Where the stream fails, ends within a frame, or holds what cannot be a frame.
-    pub async fn next(&mut self, limit: u32, budget: &Budget) -> io::Result<Option<Frame<'_>>> {
+    pub async fn next(
+        &mut self,
+        limit: u32,
+        alone: bool,
+        budget: &Budget,
+    ) -> io::Result<Option<Frame<'_>>> {
+        if alone && self.start == self.end {
+            self.look()?;
+        }
         while self.buffered().len() < HEADER {
             if !self.fill()? {
                 return match self.buffered().len() {
@@ -113,10 +127,7 @@ impl Reader {
         self.start += here;
         while frame.len() < size {
             let missing = size - frame.len();
-            match rustix::io::read(
-                self.stream.get_ref(),
-                &mut frame.spare_capacity_mut()[..missing],
-            ) {
+            match rustix::io::read(&*self.stream, &mut frame.spare_capacity_mut()[..missing]) {
                 Ok(([], _)) => return Err(within()),
                 Ok((read, _)) => {
                     let count = read.len();
@@ -146,6 +157,32 @@ impl Reader {
         if self.fill()? { Ok(()) } else { Err(within()) }
     }
 
+    /// Waits for the next frame's first bytes, without sleeping where that pays. May come back with none.
+    fn look(&mut self) -> io::Result<()> {
+        (self.start, self.end) = (0, 0);
+        let begun = Instant::now();
+        let stream = &*self.stream;
+        let buffer = &mut self.buffer[..];
+        let found = self
+            .patience
+            .look(|| match recv(stream, &mut *buffer, RecvFlags::DONTWAIT) {
+                Err(Errno::AGAIN | Errno::INTR) => None,
+                result => Some(result),
+            });
+        match found {
+            Some(Ok((count, _))) => self.end = count,
+            // What is no socket is read from as before.
+            Some(Err(Errno::NOTSOCK)) => self.patience = Patience::none(),
+            // And what else is wrong `read` tells.
+            Some(Err(_)) | None => {}
+        }
+        if self.end == 0 {
+            self.fill()?;
+        }
+        self.patience.waited(begun.elapsed());
+        Ok(())
+    }
+
     /// Reads what there is; `false` at the end of the stream.
     fn fill(&mut self) -> io::Result<bool> {
         if self.start == self.end {
@@ -155,7 +192,7 @@ impl Reader {
             (self.start, self.end) = (0, self.end - self.start);
         }
         loop {
-            match rustix::io::read(self.stream.get_ref(), &mut self.buffer[self.end..]) {
+            match rustix::io::read(&*self.stream, &mut self.buffer[self.end..]) {
                 Ok(count) => {
                     self.end += count;
                     return Ok(count > 0);

@@ -1,21 +1,27 @@
 //! Replies into a stream, from any thread.
 //!
 //! A reply is written by the thread that made it, as far as the stream takes it at once. What it does not take
-//! waits in order for a task that writes when there is room. While the reader works off frames that came in
-//! together, replies are held back, so that they leave in one system call.
+//! waits in order for a task that writes when there is room; only then does tokio watch the stream, since it would
+//! wake a thread for everything that comes and goes. While the reader works off frames that came in
+//! together, replies are held back, so that they leave in few system calls; not for long, so that the client takes up
+//! the first while the last are made.
 
 use std::{
     collections::VecDeque,
     io::IoSlice,
     os::fd::OwnedFd,
     sync::{Arc, Mutex},
+    time::{Duration, Instant},
 };
 
 use rustix::{
     io::Errno,
     net::{SendAncillaryBuffer, SendFlags, sendmsg},
 };
-use tokio::{io::unix::AsyncFd, sync::Notify};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    sync::Notify,
+};
 
 use super::{counters::Counters, limits::Room};
 use crate::wire::buffers;
@@ -23,12 +29,16 @@ use crate::wire::buffers;
 /// Replies held back at most, and written in one system call.
 const BATCH: usize = 64;
 
+/// How long a reply is held back at most, once the next is there: some system calls. Client and server then work at
+/// the same time, where they would wait for each other's whole batch.
+const HELD: Duration = Duration::from_micros(10);
+
 /// Bytes that may wait before no further requests are read.
 const WAITING: usize = 1 << 20;
 
 #[derive(Debug)]
 pub(super) struct Writer {
-    stream: Arc<AsyncFd<OwnedFd>>,
+    stream: Arc<OwnedFd>,
     counters: Option<Counters>,
     queue: Mutex<Queue>,
     /// There is something to write that the stream did not take.
@@ -44,6 +54,8 @@ struct Queue {
     written: usize,
     bytes: usize,
     corked: bool,
+    /// Since when the first of the replies that are held back is.
+    since: Option<Instant>,
     closed: bool,
 }
 
@@ -94,7 +106,7 @@ impl Queue {
 }
 
 impl Writer {
-    pub fn new(stream: Arc<AsyncFd<OwnedFd>>, counters: Option<Counters>) -> Writer {
+    pub fn new(stream: Arc<OwnedFd>, counters: Option<Counters>) -> Writer {
         Writer {
             stream,
             counters,
@@ -120,7 +132,9 @@ impl Writer {
             counters.reply(frame.len());
         }
         queue.replies.push_back((frame, room));
-        let hold = queue.corked && queue.replies.len() < BATCH;
+        let hold = queue.corked
+            && queue.replies.len() < BATCH
+            && queue.since.get_or_insert_with(Instant::now).elapsed() < HELD;
         if (first || queue.corked) && !hold {
             self.write(&mut queue);
         }
@@ -140,7 +154,8 @@ impl Writer {
     }
 
     fn write(&self, queue: &mut Queue) {
-        match queue.write(self.stream.get_ref()) {
+        queue.since = None;
+        match queue.write(&self.stream) {
             Ok(()) => {}
             Err(Errno::AGAIN) => self.wake.notify_one(),
             Err(_) => queue.fail(),
@@ -184,18 +199,26 @@ impl Writer {
     pub async fn drain(&self) {
         loop {
             self.wake.notified().await;
-            loop {
-                {
-                    let queue = self.queue();
-                    if queue.closed {
-                        return;
-                    }
-                    if queue.replies.is_empty() {
-                        break;
-                    }
+            if !self.is_waiting() {
+                if self.queue().closed {
+                    return;
                 }
-                let Ok(mut ready) = self.stream.writable().await else {
-                    return self.queue().fail();
+                continue;
+            }
+            // SAFETY: an `OwnedFd` stays open, and the same descriptor, for as long as it is registered.
+            let registered =
+                unsafe { AsyncFd::register_with_interest(self.stream.clone(), Interest::WRITABLE) };
+            let Ok(stream) = registered else {
+                return self.give_up();
+            };
+            while self.is_waiting() {
+                let ready = tokio::select! {
+                    ready = stream.writable() => ready,
+                    // There is more to write, or the end has come.
+                    () = self.wake.notified() => continue,
+                };
+                let Ok(mut ready) = ready else {
+                    return self.give_up();
                 };
                 let result = ready.try_io(|stream| {
                     let result = self.queue().write(stream.get_ref());
@@ -203,11 +226,23 @@ impl Writer {
                     Ok(result?)
                 });
                 if matches!(result, Ok(Err(_))) {
-                    self.queue().fail();
-                    self.wrote.notify_waiters();
-                    return;
+                    return self.give_up();
                 }
             }
+            if self.queue().closed {
+                return;
+            }
         }
+    }
+
+    /// Whether there is something left to write, and somebody to read it.
+    fn is_waiting(&self) -> bool {
+        let queue = self.queue();
+        !queue.closed && !queue.replies.is_empty()
+    }
+
+    fn give_up(&self) {
+        self.queue().fail();
+        self.wrote.notify_waiters();
     }
 }

@@ -178,7 +178,9 @@ fn encode(tag: u16, call: FCall) -> Vec<u8> {
         );
     }
     let kind = MsgType::from(&call);
-    let mut frame = vec![0; 4];
+    // The largest of the frequent ones is an Rgetattr, 160 bytes.
+    let mut frame = Vec::with_capacity(192);
+    frame.extend_from_slice(&[0; 4]);
     serialize::write_msg(&mut frame, &Msg { tag, body: call })
         .expect("writing to memory does not fail");
     if let Some(body) = layout::uncarry(&frame[HEADER..], layout::fields(kind)) {
