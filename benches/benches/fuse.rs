@@ -1,16 +1,25 @@
 //! File operations on a FUSE mount: the kernel, our client and our server together, each a process of its own.
 //!
+//! Before criterion's figures come those of large reads and writes beside what a raw client gets from the same
+//! server on the same directory, with the share of it that the mount reaches: medians of rounds in which both have
+//! their turns.
+//!
 //! Skipped, with the reason, where nothing can be mounted.
 
 use std::{
     ffi::OsString,
     fs::{self, File, OpenOptions},
     hint::black_box,
-    os::unix::fs::FileExt,
+    os::unix::fs::{FileExt, PermissionsExt},
     path::Path,
     process::ExitCode,
+    time::{Duration, Instant},
 };
 
+use benches::{
+    load::{self, Connection, Kind, LoadError, Workload},
+    server,
+};
 use criterion::{Criterion, Throughput};
 use server9p::{
     profile::Profile,
@@ -35,6 +44,10 @@ fn main() -> ExitCode {
     if let Some(code) = server9p::helper::dispatch(&args) {
         return code;
     }
+    if let Some(code) = server::dispatch() {
+        return code;
+    }
+    let brief = !args.iter().any(|arg| arg == "--bench");
     let mut criterion = Criterion::default().configure_from_args();
     for profile in [Profile::Golem, Profile::Posix] {
         let dir = tempfile::tempdir().expect("a directory can be made");
@@ -45,7 +58,12 @@ fn main() -> ExitCode {
         fill(&export);
         match VisibleMount::new(&export, &mount, &VolumeOptions::new(profile)) {
             Err(why) => println!("skipped: fuse/{profile}: {why}"),
-            Ok(_mounted) => operations(&mut criterion, profile, &mount),
+            Ok(_mounted) => {
+                if let Err(why) = beside_raw(profile, [dir.path(), &export, &mount], brief) {
+                    println!("skipped: fuse/{profile} beside a raw client: {why}");
+                }
+                operations(&mut criterion, profile, &mount);
+            }
         }
     }
     criterion.final_summary();
@@ -59,6 +77,104 @@ fn fill(export: &Path) {
     for number in 0..ENTRIES {
         fs::write(crowd.join(format!("entry-{number}")), "").expect("there is room for it");
     }
+}
+
+/// What the mount is to reach of the raw client's rate.
+const WANTED: f64 = 0.6;
+
+/// One side's turn: bytes per second.
+type Turn<'a> = dyn Fn(Duration) -> Result<f64, LoadError> + 'a;
+
+/// Sequential reads and writes of a raw client, four in flight, and of a program on the mount, in turns.
+fn beside_raw(
+    profile: Profile,
+    [scratch, export, mount]: [&Path; 3],
+    brief: bool,
+) -> Result<(), LoadError> {
+    let (rounds, time) = match brief {
+        true => (1, Duration::from_millis(20)),
+        false => (7, Duration::from_millis(300)),
+    };
+    // As many bytes as the load generator expects, for a server, too, that drops to another user.
+    let whole = export.join(load::FILE);
+    fs::write(&whole, vec![7; load::FILE_SIZE as usize])?;
+    for (path, mode) in [(scratch, 0o755), (export, 0o777), (&*whole, 0o666)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    }
+    let server = server::Kind::Own(profile).start(export, scratch)?;
+    let raw = |kind: Kind| {
+        let server = &server;
+        move |time: Duration| -> Result<f64, LoadError> {
+            let msize = VolumeOptions::new(profile).msize;
+            let mut connection = Connection::attach(server.connect()?, &server.aname, msize)?;
+            let workload = Workload {
+                name: "sequential",
+                kind,
+                depth: 4,
+            };
+            let mut lanes = workload.lanes(&mut connection)?;
+            Ok(connection.run(&mut lanes, time)?.rate())
+        }
+    };
+    let file = mount.join(load::FILE);
+    // The kernel keeps the pages of a file that is open for reading alone, so each pass opens it anew.
+    let on_mount = |writes: bool, also: bool| {
+        let file = &file;
+        move |time: Duration| -> Result<f64, LoadError> {
+            let mut data = vec![8; LARGE];
+            let (begun, mut moved) = (Instant::now(), 0);
+            while begun.elapsed() < time {
+                let file = OpenOptions::new()
+                    .read(!writes || also)
+                    .write(writes || also)
+                    .open(file)?;
+                let blocks = (0..load::FILE_SIZE / LARGE as u64).map(|block| block * LARGE as u64);
+                for at in blocks.take_while(|_| begun.elapsed() < time) {
+                    match writes {
+                        true => file.write_all_at(&data, at)?,
+                        false => file.read_exact_at(&mut data, at)?,
+                    }
+                    moved += LARGE;
+                }
+            }
+            Ok(moved as f64 / begun.elapsed().as_secs_f64())
+        }
+    };
+    let sides: [(&str, &Turn<'_>, &Turn<'_>); 3] = [
+        ("read", &raw(Kind::SequentialRead), &on_mount(false, false)),
+        (
+            "read, of a file open for writing, too",
+            &raw(Kind::SequentialRead),
+            &on_mount(false, true),
+        ),
+        ("write", &raw(Kind::SequentialWrite), &on_mount(true, false)),
+    ];
+    for (name, raw, mount) in sides {
+        let mut rates = [Vec::new(), Vec::new()];
+        for round in 0..=rounds {
+            for (rates, turn) in rates.iter_mut().zip([raw, mount]) {
+                let rate = turn(time)?;
+                // The first round warms up.
+                if round > 0 {
+                    rates.push(rate);
+                }
+            }
+        }
+        let [raw, mount] = rates.map(|mut rates| {
+            rates.sort_by(f64::total_cmp);
+            rates[rates.len() / 2]
+        });
+        let mib = f64::from(1 << 20);
+        println!(
+            "fuse/{profile}, sequential {name}, 1 MiB: {:.0} MiB/s on the mount, {:.0} MiB/s by the raw client: \
+             {:.0} % (wanted {:.0} %)",
+            mount / mib,
+            raw / mib,
+            100.0 * mount / raw,
+            100.0 * WANTED
+        );
+    }
+    Ok(())
 }
 
 fn operations(criterion: &mut Criterion, profile: Profile, mount: &Path) {

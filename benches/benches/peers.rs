@@ -322,11 +322,13 @@ fn table(rows: &[Row], contestants: &[Contestant]) {
                 continue;
             };
             let mut line = format!(
-                "  {:24} {:>18}  p99 {:>7.0} µs  CPU {:>7.1} µs",
+                "  {:24} {:>18}  p50 {:>6.0} µs  p99 {:>7.0} µs  CPU {:>7.1} µs, generator {:>5.1} µs",
                 contestant.kind.name(),
                 row.workload.kind.rate(rate),
+                contestant.median_of(index, |load| f64::from(load.percentile(0.5))),
                 contestant.median_of(index, |load| f64::from(load.percentile(0.99))),
-                contestant.median_of(index, Load::cost)
+                contestant.median_of(index, Load::cost),
+                contestant.median_of(index, Load::own_cost)
             );
             if matches!(contestant.kind, server::Kind::Own(_)) {
                 if let Some(peers) = peers {

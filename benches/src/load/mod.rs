@@ -14,6 +14,7 @@ use std::{
 };
 
 use rs9p::{FCall, MsgType};
+use rustix::time::{ClockId, clock_gettime};
 use server9p::wire::{self, HEADER};
 
 pub use workload::{CROWD, ENTRIES, FILE, FILE_SIZE, Kind, Lane, MADE, Workload};
@@ -56,6 +57,8 @@ pub struct Load {
     pub amount: u64,
     /// The processor time that the server took meanwhile.
     pub processor_time: Duration,
+    /// The processor time that the load generator took.
+    pub own_time: Duration,
     /// How long each operation took, microseconds, sorted.
     pub latencies: Vec<u32>,
 }
@@ -69,6 +72,12 @@ impl Load {
     /// The server's processor time for one operation, microseconds.
     pub fn cost(&self) -> f64 {
         self.processor_time.as_secs_f64() * 1e6 / self.operations as f64
+    }
+
+    /// The load generator's processor time for one operation, microseconds. Where it is near to the time that one takes,
+    /// the generator is what is measured.
+    pub fn own_cost(&self) -> f64 {
+        self.own_time.as_secs_f64() * 1e6 / self.operations as f64
     }
 
     /// The latency, in microseconds, that the given share of operations (0 to 1) kept to.
@@ -127,6 +136,7 @@ impl Connection {
     pub fn run(&mut self, lanes: &mut [Lane], time: Duration) -> Result<Load, LoadError> {
         let mut input = Input::new(self.msize as usize);
         let mut load = Load::default();
+        let own_before = thread_time();
         let begun = Instant::now();
         let mut ready: Vec<usize> = (0..lanes.len()).collect();
         let mut started = vec![begun; lanes.len()];
@@ -158,6 +168,7 @@ impl Connection {
             }
         }
         load.elapsed = begun.elapsed();
+        load.own_time = thread_time().saturating_sub(own_before);
         load.latencies.sort_unstable();
         Ok(load)
     }
@@ -174,6 +185,12 @@ impl Connection {
         }
         Ok(())
     }
+}
+
+/// The processor time of the calling thread.
+fn thread_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
 }
 
 fn check(asked: u8, reply: &[u8]) -> Result<(), LoadError> {
