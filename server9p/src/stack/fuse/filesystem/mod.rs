@@ -1,34 +1,23 @@
-//! The kernel's requests, each handed to the operation that does it.
+//! The kernel's requests, each handed to the operation that does it. What is agreed on at the beginning is in [`setup`],
+//! how outcomes are answered in [`answer`], and locks, which may be waited for, in [`locks`].
 
-use std::{
-    ffi::OsStr,
-    io,
-    os::unix::ffi::OsStrExt,
-    path::Path,
-    sync::{Arc, atomic::Ordering},
-    time::SystemTime,
-};
+mod answer;
+mod locks;
+mod setup;
+
+use std::{ffi::OsStr, io, os::unix::ffi::OsStrExt, path::Path, sync::Arc, time::SystemTime};
 
 use fuser::{
-    BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, Generation, INodeNo,
-    InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, PollEvents, PollFlags, PollNotifier,
-    RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry,
-    ReplyIoctl, ReplyLock, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr,
-    Request, TimeOrNow, WriteFlags,
+    BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, INodeNo, IoctlFlags,
+    KernelConfig, LockOwner, OpenFlags, PollEvents, PollFlags, PollNotifier, RenameFlags,
+    ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyIoctl,
+    ReplyLock, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request,
+    TimeOrNow, WriteFlags,
 };
 
-use super::{
-    convert::Outcome,
-    create::Maker,
-    lock::{Wanted, signalled},
-    meta::{Changes, Entry},
-    volume::Volume,
-    xattr::Xattr,
-};
-use crate::{client::LockType, stack::Cache};
-
-/// A number stands for one node at a time, which is all that the kernel needs unless it exports over NFS.
-const GENERATION: Generation = Generation(0);
+use super::{meta::Changes, volume::Volume};
+use answer::{answer, answer_xattr, maker};
+use locks::wanted;
 
 /// What fuser serves.
 #[derive(Debug)]
@@ -40,87 +29,9 @@ impl V9fs {
     }
 }
 
-fn maker(req: &Request) -> Maker {
-    Maker {
-        uid: req.uid(),
-        gid: req.gid(),
-    }
-}
-
-fn wanted(owner: LockOwner, start: u64, end: u64, typ: i32, pid: u32) -> Outcome<Wanted> {
-    let kind = match typ {
-        libc::F_RDLCK => LockType::Read,
-        libc::F_WRLCK => LockType::Write,
-        libc::F_UNLCK => LockType::Unlock,
-        _ => return Err(Errno::EINVAL),
-    };
-    Ok(Wanted {
-        owner: owner.0,
-        start,
-        end,
-        kind,
-        pid,
-    })
-}
-
-fn answer(outcome: Outcome<()>, reply: ReplyEmpty) {
-    match outcome {
-        Ok(()) => reply.ok(),
-        Err(error) => reply.error(error),
-    }
-}
-
-impl V9fs {
-    fn entry(&self, entry: Outcome<Entry>, reply: ReplyEntry) {
-        match entry {
-            // fuser takes the node's number from the attributes; st_ino is right once they are asked for.
-            Ok(Entry {
-                node,
-                attr,
-                entry_ttl,
-                attr_ttl,
-            }) => {
-                let attr = fuser::FileAttr {
-                    ino: INodeNo(node.id),
-                    ..self.0.ids.show(attr)
-                };
-                reply.entry_with_ttls(&attr_ttl, &entry_ttl, &attr, GENERATION);
-            }
-            Err(error) => reply.error(error),
-        }
-    }
-}
-
 impl Filesystem for V9fs {
     fn init(&mut self, _req: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        let volume = &self.0;
-        let mut wanted = vec![
-            InitFlags::FUSE_PARALLEL_DIROPS,
-            InitFlags::FUSE_POSIX_LOCKS,
-            InitFlags::FUSE_FLOCK_LOCKS,
-        ];
-        match volume.cache {
-            Cache::None | Cache::Readahead => wanted.push(InitFlags::FUSE_AUTO_INVAL_DATA),
-            Cache::Mmap => wanted.push(InitFlags::FUSE_AUTO_INVAL_DATA),
-            Cache::Loose | Cache::Fscache => wanted.push(InitFlags::FUSE_WRITEBACK_CACHE),
-        }
-        for flag in wanted {
-            if config.add_capabilities(flag).is_err() {
-                tracing::warn!(?flag, "this kernel's FUSE lacks a capability");
-            }
-        }
-        if volume.cache == Cache::Mmap
-            && config
-                .add_capabilities(InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP)
-                .is_ok()
-        {
-            volume.direct_mmap.store(true, Ordering::Relaxed);
-        }
-        // v9fs gives out no file handles. Linux before 6.9 cannot be told.
-        let _ = config.add_capabilities(InitFlags::FUSE_NO_EXPORT_SUPPORT);
-        // Refused values leave fuser's own, which work as well.
-        let _ = config.set_max_write(volume.io_pages_bytes());
-        let _ = config.set_max_background(64);
+        setup::agree(&self.0, config);
         Ok(())
     }
 
@@ -190,19 +101,7 @@ impl Filesystem for V9fs {
                 .setattr(&node, req.uid(), &changes, handle.as_deref())?;
             Ok((node, attr))
         });
-        match outcome {
-            Err(error) => reply.error(error),
-            Ok((node, attr)) => {
-                let ttl = self.0.attr_ttl();
-                let attr = self.0.ids.show(attr);
-                let answer = move || reply.attr(&ttl, &attr);
-                match size {
-                    // The kernel itself drops what this node has beyond the new end; other names are ours.
-                    Some(size) => self.0.invalidator.changed(&node, size, 0, answer),
-                    None => answer(),
-                }
-            }
-        }
+        self.changed(outcome, size, reply);
     }
 
     fn readlink(&self, req: &Request, ino: INodeNo, reply: ReplyData) {
@@ -373,20 +272,7 @@ impl Filesystem for V9fs {
             .0
             .handle(fh.0)
             .and_then(|handle| Ok((self.0.write(&handle, offset, data)?, handle)));
-        match outcome {
-            Err(error) => reply.error(error),
-            Ok((count, handle)) => {
-                let answer = move || reply.written(count as u32);
-                // What the page cache itself writes back it has.
-                if write_flags.contains(WriteFlags::FUSE_WRITE_CACHE) {
-                    return answer();
-                }
-                let count = count as u64;
-                self.0
-                    .invalidator
-                    .changed(&handle.node, offset, count, answer);
-            }
-        }
+        self.written(outcome, offset, write_flags, reply);
     }
 
     fn flush(
@@ -416,21 +302,7 @@ impl Filesystem for V9fs {
         pid: u32,
         reply: ReplyLock,
     ) {
-        let outcome = self.0.handle(fh.0).and_then(|handle| {
-            let wanted = wanted(lock_owner, start, end, typ, pid)?;
-            self.0.get_lock(&handle, &wanted)
-        });
-        match outcome {
-            Ok(lock) => {
-                let typ = match lock.kind {
-                    LockType::Read => libc::F_RDLCK,
-                    LockType::Write => libc::F_WRLCK,
-                    LockType::Unlock => libc::F_UNLCK,
-                };
-                reply.locked(lock.start, lock.end, typ, lock.pid);
-            }
-            Err(error) => reply.error(error),
-        }
+        self.get_lock(fh, wanted(lock_owner, start, end, typ, pid), reply);
     }
 
     fn setlk(
@@ -447,27 +319,7 @@ impl Filesystem for V9fs {
         reply: ReplyEmpty,
     ) {
         let wanted = wanted(lock_owner, start, end, typ, pid);
-        let (handle, wanted) = match self.0.handle(fh.0).and_then(|h| Ok((h, wanted?))) {
-            Ok(both) => both,
-            Err(error) => return reply.error(error),
-        };
-        if !sleep || wanted.kind == LockType::Unlock {
-            return answer(self.0.set_lock(&handle, &wanted, None), reply);
-        }
-        // It may wait for long, and must not keep a serving thread from answering whoever it waits for.
-        let volume = Arc::clone(&self.0);
-        let thread = req.pid();
-        let waiter = move || {
-            let interrupted = || signalled(thread);
-            answer(volume.set_lock(&handle, &wanted, Some(&interrupted)), reply);
-        };
-        if let Err(error) = std::thread::Builder::new()
-            .name("fuse-lock".into())
-            .spawn(waiter)
-        {
-            // The reply went with the closure, and its drop has answered EIO.
-            tracing::warn!(%error, "no thread can be started to wait for a lock");
-        }
+        self.set_lock(fh, wanted, sleep, req.pid(), reply);
     }
 
     fn release(
@@ -617,23 +469,7 @@ impl Filesystem for V9fs {
             self.0
                 .create(&dir, name.as_bytes(), mode, flags, maker(req))
         });
-        match outcome {
-            Err(error) => reply.error(error),
-            Ok((entry, handle)) => {
-                let attr = fuser::FileAttr {
-                    ino: INodeNo(entry.node.id),
-                    ..self.0.ids.show(entry.attr)
-                };
-                let (number, fopen) = self.0.keep(handle);
-                reply.created(
-                    &entry.entry_ttl,
-                    &attr,
-                    GENERATION,
-                    FileHandle(number),
-                    fopen,
-                );
-            }
-        }
+        self.created(outcome, reply);
     }
 
     fn ioctl(
@@ -704,13 +540,5 @@ impl Filesystem for V9fs {
         reply: ReplyWrite,
     ) {
         reply.error(Errno::ENOSYS);
-    }
-}
-
-fn answer_xattr(outcome: Outcome<Xattr>, reply: ReplyXattr) {
-    match outcome {
-        Ok(Xattr::Length(length)) => reply.size(length),
-        Ok(Xattr::Value(value)) => reply.data(&value),
-        Err(error) => reply.error(error),
     }
 }

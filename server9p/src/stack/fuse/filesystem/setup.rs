@@ -1,0 +1,38 @@
+//! What is agreed on with the kernel when the mount begins.
+
+use std::sync::atomic::Ordering;
+
+use fuser::{InitFlags, KernelConfig};
+
+use crate::stack::{Cache, fuse::volume::Volume};
+
+/// Asks for what the cache mode needs. What a kernel lacks is said and done without.
+pub(super) fn agree(volume: &Volume, config: &mut KernelConfig) {
+    let mut wanted = vec![
+        InitFlags::FUSE_PARALLEL_DIROPS,
+        InitFlags::FUSE_POSIX_LOCKS,
+        InitFlags::FUSE_FLOCK_LOCKS,
+    ];
+    match volume.cache {
+        Cache::None | Cache::Readahead => wanted.push(InitFlags::FUSE_AUTO_INVAL_DATA),
+        Cache::Mmap => wanted.push(InitFlags::FUSE_AUTO_INVAL_DATA),
+        Cache::Loose | Cache::Fscache => wanted.push(InitFlags::FUSE_WRITEBACK_CACHE),
+    }
+    for flag in wanted {
+        if config.add_capabilities(flag).is_err() {
+            tracing::warn!(?flag, "this kernel's FUSE lacks a capability");
+        }
+    }
+    if volume.cache == Cache::Mmap
+        && config
+            .add_capabilities(InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP)
+            .is_ok()
+    {
+        volume.direct_mmap.store(true, Ordering::Relaxed);
+    }
+    // v9fs gives out no file handles. Linux before 6.9 cannot be told.
+    let _ = config.add_capabilities(InitFlags::FUSE_NO_EXPORT_SUPPORT);
+    // Refused values leave fuser's own, which work as well.
+    let _ = config.set_max_write(volume.io_pages_bytes());
+    let _ = config.set_max_background(64);
+}
