@@ -288,17 +288,58 @@ impl Client {
     /// Twrite: `data`, at most [`Client::io_size`] bytes; returns how many were written.
     pub fn write(&self, fid: &Fid, offset: u64, data: &[u8]) -> Result<usize, ClientError> {
         let data = &data[..data.len().min(self.io_size(0) as usize)];
+        Client::end_write(self.start_write(fid, offset, data)?, data.len())
+    }
+
+    /// Several Twrites at once, each of at most `part` bytes: `data` at `offset`. Returns how many bytes were written
+    /// before the first that came short. What follows one that failed may have been written all the same.
+    pub fn write_ahead(
+        &self,
+        fid: &Fid,
+        offset: u64,
+        data: &[u8],
+        part: u32,
+    ) -> Result<usize, ClientError> {
+        let part = part.min(self.io_size(0)) as usize;
+        let mut started = Vec::new();
+        for (index, data) in data.chunks(part.max(1)).enumerate() {
+            let pending = self.start_write(fid, offset + (index * part) as u64, data);
+            let stop = pending.is_err();
+            started.push((pending, data.len()));
+            if stop {
+                break;
+            }
+        }
+        let mut total = 0;
+        for (pending, length) in started {
+            match pending.and_then(|pending| Client::end_write(pending, length)) {
+                Ok(count) => {
+                    total += count;
+                    if count < length {
+                        return Ok(total);
+                    }
+                }
+                Err(error) if total == 0 => return Err(error),
+                Err(_) => return Ok(total),
+            }
+        }
+        Ok(total)
+    }
+
+    fn start_write(&self, fid: &Fid, offset: u64, data: &[u8]) -> Result<Pending, ClientError> {
         let request = Encoder::new(kind::TWRITE)
             .u32(fid.number())
             .u64(offset)
             .u32(data.len() as u32);
-        let (pending, kind) = self.submit(request, data)?;
-        let body = Client::check(pending.wait()?, kind)?.body;
+        Ok(self.submit(request, data)?.0)
+    }
+
+    fn end_write(pending: Pending, length: usize) -> Result<usize, ClientError> {
+        let body = Client::check(pending.wait()?, kind::TWRITE)?.body;
         let count = Decoder::new(&body).u32()? as usize;
-        if count > data.len() {
+        if count > length {
             return Err(ClientError::Protocol(format!(
-                "it says that it wrote {count} of {} bytes",
-                data.len()
+                "it says that it wrote {count} of {length} bytes"
             )));
         }
         Ok(count)

@@ -23,6 +23,8 @@ pub(super) struct Handle {
     number: u64,
     /// Most bytes in one Tread or Twrite.
     io_size: u32,
+    /// The server puts what is written at the end, wherever it is sent to.
+    appends: bool,
     pub fopen: FopenFlags,
     /// Entries read and not yet asked for.
     pub listing: Mutex<Listing>,
@@ -94,6 +96,7 @@ impl Volume {
             uid,
             number: 0,
             io_size: self.client.io_size(iounit),
+            appends: flags & libc::O_APPEND != 0,
             fopen: self.fopen_flags(node, flags),
             listing: Mutex::default(),
         }
@@ -135,14 +138,20 @@ impl Volume {
         Ok(total)
     }
 
-    /// `p9_client_write`: Twrites until all is written or one fails; what was written before counts.
+    /// `p9_client_write`: Twrites until all is written or one fails; what was written before counts. Where v9fs sends
+    /// one after the other, those of one request go out together, unless where each goes depends on the one before.
     pub(super) fn write(&self, handle: &Handle, offset: u64, data: &[u8]) -> Outcome<usize> {
         let mut total = 0;
         while total < data.len() {
-            let end = data.len().min(total + handle.io_size as usize);
+            let rest = &data[total..];
+            let rest = match handle.appends {
+                true => &rest[..rest.len().min(handle.io_size as usize)],
+                false => rest,
+            };
+            let offset = offset + total as u64;
             match self
                 .client
-                .write(&handle.fid, offset + total as u64, &data[total..end])
+                .write_ahead(&handle.fid, offset, rest, handle.io_size)
             {
                 Ok(0) => break,
                 Ok(count) => total += count,

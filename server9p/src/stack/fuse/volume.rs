@@ -94,15 +94,14 @@ impl Volume {
         &self.client
     }
 
-    /// The largest read or write that the kernel should send: room for two Treads or Twrites of what a server's
-    /// iounit usually allows, in whole pages. Larger than one, so that the single Tread of an O_NONBLOCK read
-    /// comes back short of what the kernel asked for, and the kernel asks no further.
+    /// The largest read or write that the kernel should send, whatever the msize: its Treads or Twrites go out together.
+    /// Larger than any one of them, so that the single Tread of an O_NONBLOCK read comes back short of what the
+    /// kernel asked for, and the kernel asks no further.
     pub fn io_pages_bytes(&self) -> u32 {
         /// Most that FUSE allows without privileges (`fs.fuse.max_pages_limit`).
         const MOST: u32 = 1 << 20;
         let page = rustix::param::page_size() as u32;
-        let one = (self.client.io_size(0) / page).max(1) * page;
-        (2 * one).min(MOST / page * page)
+        MOST / page * page
     }
 
     /// Starts what tells the kernel to drop cached pages.
