@@ -11,3 +11,4 @@ mod model;
 mod mounted;
 mod names;
 mod refusals;
+mod round_trips;

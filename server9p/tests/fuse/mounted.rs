@@ -12,12 +12,18 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, getegid, geteuid, kill_process};
-use server9p::stack::{
-    Cache, Series,
-    fuse::{self, FuseOptions, MountBy, helper::FuseConfig},
-    process::{inherit, json},
+use server9p::{
+    export::Export,
+    profile::Profile,
+    session::{self, Counters, Limits, Shared},
+    stack::{
+        Cache, Series,
+        fuse::{self, FuseOptions, MountBy, helper::FuseConfig},
+        process::{inherit, json},
+    },
 };
 use tempfile::TempDir;
+use tokio::runtime::Runtime;
 
 /// How a test wants its volume.
 pub struct Wish {
@@ -120,6 +126,71 @@ impl Drop for Inside {
         self.mount.unmount();
         let _ = self.server.kill();
         let _ = self.server.wait();
+    }
+}
+
+/// A volume whose server and client are threads of this process, with the server's counters. As with [`Inside`], only
+/// other processes may use it.
+pub struct Counted {
+    pub mount: fuse::ServedMount,
+    pub counters: Counters,
+    pub export: PathBuf,
+    _runtime: Runtime,
+    _dir: TempDir,
+}
+
+impl Counted {
+    pub fn new(profile: Profile) -> Option<Counted> {
+        let dir = tempfile::tempdir().unwrap();
+        let [export, mnt] = ["export", "mnt"].map(|name| dir.path().join(name));
+        fs::create_dir(&export).unwrap();
+        fs::create_dir(&mnt).unwrap();
+        let counters = Counters::new().unwrap();
+        let shared = Shared::counted(
+            Export::open(&export, profile, false).unwrap(),
+            Limits::default(),
+            None,
+            Some(counters.clone()),
+        );
+        let runtime = Runtime::new().unwrap();
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        runtime.spawn(session::serve(theirs.into(), shared));
+        let options = FuseOptions {
+            by: mounter(),
+            allow_other: geteuid().is_root(),
+            ..FuseOptions::default()
+        };
+        match fuse::mount(ours.into(), &mnt, &options) {
+            Ok(mount) => Some(Counted {
+                mount: mount.spawn().unwrap(),
+                counters,
+                export,
+                _runtime: runtime,
+                _dir: dir,
+            }),
+            Err(error) => {
+                eprintln!("skipped: FUSE cannot be mounted here: {error}");
+                None
+            }
+        }
+    }
+
+    /// Runs a program in a directory of the mount, without output; how many requests the server got meanwhile.
+    pub fn requests_of(&self, command: &mut Command, dir: &str) -> u64 {
+        let before = self.counters.read();
+        let done = command
+            .current_dir(self.mount.path().join(dir))
+            .stdout(Stdio::null())
+            .status()
+            .unwrap();
+        assert!(done.success(), "{command:?}");
+        self.counters.read().since(before).requests
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.mount.unmount();
     }
 }
 
