@@ -40,6 +40,7 @@ mod lock;
 mod meta;
 mod mount;
 mod node;
+mod readahead;
 mod volume;
 mod watched;
 mod xattr;

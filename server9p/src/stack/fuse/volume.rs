@@ -18,6 +18,7 @@ use super::{
     invalidate::Invalidator,
     lock::Locks,
     node::{Node, Nodes, ROOT},
+    readahead,
 };
 use crate::{
     client::{Client, Fid, GetattrMask, wire},
@@ -52,6 +53,8 @@ pub(super) struct Volume {
     buffers: Mutex<Vec<Vec<u8>>>,
     /// With cache=mmap: the kernel can map files that it reads and writes directly.
     pub direct_mmap: std::sync::atomic::AtomicBool,
+    /// The first cached file that was opened has widened the kernel's window for reading ahead.
+    widened: std::sync::Once,
 }
 
 impl Volume {
@@ -81,6 +84,7 @@ impl Volume {
             rename: RwLock::default(),
             buffers: Mutex::default(),
             direct_mmap: false.into(),
+            widened: std::sync::Once::new(),
         })
     }
 
@@ -142,6 +146,8 @@ impl Volume {
             .open
             .insert(0, (handle.uid, Arc::downgrade(&handle)));
         if handle.is_cached() {
+            self.widened
+                .call_once(|| readahead::widen(&self.mountpoint));
             self.invalidator.cached(&handle.node);
         }
         self.handles
