@@ -3,7 +3,7 @@
 //! Every stack is brought up before the first case runs, so that one that is missing is said at once and not
 //! after minutes. Then each runs the same cases, and the reports are compared (`results::fidelity`).
 
-use std::{path::PathBuf, sync::Arc, thread, time::SystemTime};
+use std::{path::PathBuf, sync::Arc, time::SystemTime};
 
 use clap::Args;
 use probes::{
@@ -12,6 +12,7 @@ use probes::{
         cancel::Cancel,
         clock,
         engine::{Ending, Options, Retrace},
+        jobs,
         slowness,
         stack_name::StackName,
         volume::{Server, Volume, Wanted, stacks},
@@ -75,7 +76,7 @@ pub struct FidelityOf {
     )]
     from: Vec<PathBuf>,
 
-    /// How many cases run at once [default: one a processor]
+    /// How many cases run at once [default: one a processor, and one more outside of guests]
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), help_heading = "How it runs")]
     jobs: Option<u16>,
     /// Multiply every time limit
@@ -220,8 +221,7 @@ impl FidelityOf {
 
     /// Remedies are not tried: they would tell of the volume what is known already.
     fn options(&self, wanted: &Wanted, up: &Volume) -> Options {
-        let processors = thread::available_parallelism().map_or(1, usize::from);
-        let jobs = self.jobs.map_or(processors, usize::from);
+        let jobs = (self.jobs).map_or_else(|| jobs(wanted.client), usize::from);
         Options {
             jobs,
             repeat: 1,

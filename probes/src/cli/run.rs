@@ -1,12 +1,13 @@
 //! `probe9p run`: cases natively and on a volume, and what follows from the difference.
 
-use std::{path::PathBuf, str::FromStr, sync::Arc, thread, time::SystemTime};
+use std::{path::PathBuf, str::FromStr, sync::Arc, time::SystemTime};
 
 use clap::Args;
 use probes::runner::{
     cancel::Cancel,
     clock,
     engine::{Ending, Options, Retrace},
+    jobs,
     partition::Partition,
     slowness,
     volume::{Volume, Wanted},
@@ -44,7 +45,7 @@ pub struct Run {
     )]
     path: Option<PathBuf>,
 
-    /// How many cases run at once [default: one a processor]
+    /// How many cases run at once [default: one a processor, and one more outside of guests]
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), help_heading = "How it runs")]
     jobs: Option<u16>,
     /// Multiply every time limit
@@ -153,8 +154,7 @@ impl Run {
     }
 
     fn options(&self, wanted: &Wanted, up: &Volume) -> Options {
-        let processors = thread::available_parallelism().map_or(1, usize::from);
-        let jobs = self.jobs.map_or(processors, usize::from);
+        let jobs = (self.jobs).map_or_else(|| jobs(wanted.client), usize::from);
         Options {
             jobs,
             repeat: self.repeat,

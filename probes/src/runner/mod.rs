@@ -21,3 +21,17 @@ pub mod slowness;
 pub mod stack_name;
 pub mod volume;
 pub mod whole;
+
+use std::thread;
+
+use self::volume::Client;
+
+/// How many cases run at once unless someone says: one a processor in a guest, which has one of its own, and else one
+/// more, since a case waits for the volume's processes about as long as it computes.
+pub fn jobs(client: Client) -> usize {
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    match client {
+        Client::Uml | Client::Qemu => processors,
+        Client::Auto | Client::Fuse | Client::Kernel => processors + 1,
+    }
+}
