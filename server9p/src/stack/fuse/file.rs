@@ -22,7 +22,7 @@ pub(super) struct Handle {
     /// The kernel's number for it.
     number: u64,
     /// Most bytes in one Tread or Twrite.
-    io_size: u32,
+    pub io_size: u32,
     /// The server puts what is written at the end, wherever it is sent to.
     appends: bool,
     pub fopen: FopenFlags,

@@ -1,26 +1,26 @@
-//! How far the kernel reads ahead in files that it caches.
+//! How far the kernel reads ahead in files.
 //!
-//! Its default for any FUSE mount is 128 KiB, so that a read of 1 MiB became eight requests. As far as the mount's own
-//! requests go is as far as reading ahead pays.
+//! Its default for any FUSE mount is 128 KiB, so that a read of 1 MiB became eight requests. One message is as far as it may
+//! go: sendfile and splice fill the page cache by this window even where a file is read directly otherwise, and with
+//! O_NONBLOCK each request is answered by one Tread. An answer shorter than a request of that kind would be the file's end.
 
 use std::{fs, path::Path};
 
 use crate::stack::mounts;
 
-/// KiB: the largest request of a mount.
-const WINDOW: &str = "1024";
-
-/// Widens the window of the mount at this place. It must be mounted and answered by now: what is agreed on at the
-/// beginning only makes the window smaller.
-pub(super) fn widen(mountpoint: &Path) {
+/// Gives the mount at this place a window of one message's data, in bytes, in whole pages. It must be mounted and answered by
+/// now: what is agreed on at the beginning only makes the window smaller.
+pub(super) fn set(mountpoint: &Path, message: u32) {
+    let page = rustix::param::page_size() as u32;
+    let window = (message / page).max(1) * page;
     let mount = mounts::all()
         .into_iter()
         .rfind(|mount| mount.point == mountpoint);
     if let Some(mount) = mount {
-        // Only root of the machine may, and it is only faster.
+        // Only root of the machine may; what others have suffices for messages of 128 KiB and more.
         let _ = fs::write(
             format!("/sys/class/bdi/0:{}/read_ahead_kb", mount.minor),
-            WINDOW,
+            (window / 1024).to_string(),
         );
     }
 }

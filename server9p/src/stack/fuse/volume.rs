@@ -53,8 +53,8 @@ pub(super) struct Volume {
     buffers: Mutex<Vec<Vec<u8>>>,
     /// With cache=mmap: the kernel can map files that it reads and writes directly.
     pub direct_mmap: std::sync::atomic::AtomicBool,
-    /// The first cached file that was opened has widened the kernel's window for reading ahead.
-    widened: std::sync::Once,
+    /// The first file that was opened has set the kernel's window for reading ahead.
+    window: std::sync::Once,
 }
 
 impl Volume {
@@ -84,7 +84,7 @@ impl Volume {
             rename: RwLock::default(),
             buffers: Mutex::default(),
             direct_mmap: false.into(),
-            widened: std::sync::Once::new(),
+            window: std::sync::Once::new(),
         })
     }
 
@@ -138,6 +138,8 @@ impl Volume {
     /// Keeps an open file and gives its number for the kernel.
     pub fn keep(&self, handle: Handle) -> (u64, FopenFlags) {
         let flags = handle.fopen;
+        self.window
+            .call_once(|| readahead::set(&self.mountpoint, handle.io_size));
         let number = self.next_handle.fetch_add(1, Ordering::Relaxed);
         let handle = Arc::new(handle.numbered(number));
         handle
@@ -146,8 +148,6 @@ impl Volume {
             .open
             .insert(0, (handle.uid, Arc::downgrade(&handle)));
         if handle.is_cached() {
-            self.widened
-                .call_once(|| readahead::widen(&self.mountpoint));
             self.invalidator.cached(&handle.node);
         }
         self.handles

@@ -90,15 +90,35 @@ submit!(
 );
 
 fn sendfile_from(_: &mut Ctx) -> CaseOutcome {
+    send_whole(OFlags::RDONLY, 100_000)
+}
+
+submit!(
+    Case::new(
+        "io.sendfile_nonblock",
+        "sendfile sends a large file that was opened with O_NONBLOCK whole",
+        sendfile_nonblock
+    )
+    .source("sendfile(2); open(2), O_NONBLOCK, which means nothing for regular files")
+    .needed_by(&["nginx"])
+);
+
+/// More than a message of any msize that v9fs asks for by itself, and than a window of reading ahead.
+fn sendfile_nonblock(_: &mut Ctx) -> CaseOutcome {
+    send_whole(OFlags::RDONLY | OFlags::NONBLOCK, 3_000_000)
+}
+
+/// A file of so many bytes, opened with these flags, goes into a socket by as many sendfiles as it takes.
+fn send_whole(flags: OFlags, length: u32) -> CaseOutcome {
     use std::io::Read;
-    let bytes: Vec<u8> = (0..100_000u32).map(|i| (i % 239) as u8).collect();
+    let bytes: Vec<u8> = (0..length).map(|i| (i % 239) as u8).collect();
     write("data", &bytes)?;
-    let file = open("data", OFlags::RDONLY)?;
+    let file = open("data", flags)?;
     let (send, mut receive) = std::os::unix::net::UnixStream::pair().call("socketpair", "")?;
     let sender = fork(|_| {
         let mut offset = 0;
-        while offset < 100_000 {
-            let left = 100_000 - offset as usize;
+        while offset < u64::from(length) {
+            let left = length as usize - offset as usize;
             let n = rustix::fs::sendfile(&send, &file, Some(&mut offset), left)
                 .call("sendfile", "a socket, data")?;
             ensure("sendfile", n > 0, "sendfile sent nothing before the end")?;
