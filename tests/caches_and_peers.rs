@@ -32,7 +32,8 @@ fn that_fail(stack: &[&str], cases: &[&str]) -> Vec<String> {
     let place = Place::new();
     let chosen = cases.join(",");
     let how = ["run", "--case", &chosen, "--no-explain", "--format", "json"];
-    let ran = place.run(&[&how[..], stack].concat());
+    // One at a time: unpfs ends its connection over a name that is not UTF-8, whatever else was under way on it.
+    let ran = place.run(&[&how[..], &["--jobs", "1"], stack].concat());
     assert_eq!(ran.code, Some(0), "{stack:?}: {ran:?}");
     let report = ran.json();
     let results = report["cases"].as_array().unwrap();
