@@ -59,7 +59,7 @@ pub use calls::supervise_this_process;
 
 use super::{Cache, Series};
 use crate::client::{Client, ClientError, DEFAULT_MSIZE};
-use volume::Volume;
+use volume::{LARGEST_REQUEST, Volume};
 
 /// Who mounts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -185,7 +185,7 @@ pub fn mount(
     let mountpoint = mount::check_mountpoint(mountpoint)?;
     let client = Client::connect(stream, options.msize)?;
     let volume = Arc::new(Volume::attach(client, &mountpoint, options)?);
-    let device = mount::mount(&mountpoint, options, volume.io_pages_bytes())?;
+    let device = mount::mount(&mountpoint, options, LARGEST_REQUEST)?;
     let acl = if options.allow_other {
         SessionACL::All
     } else {

@@ -28,6 +28,12 @@ use crate::{
 /// The user name that v9fs attaches with (`V9FS_DEFUSER`).
 pub(super) const UNAME: &[u8] = b"nobody";
 
+/// The largest read or write that the kernel should send, in bytes, whatever the msize: its Treads or Twrites go out
+/// together. Larger than any one of them, so that the single Tread of an O_NONBLOCK read comes back short of what the
+/// kernel asked for, and the kernel asks no further. The most that FUSE allows without privileges
+/// (`fs.fuse.max_pages_limit`).
+pub(super) const LARGEST_REQUEST: u32 = 1 << 20;
+
 /// A mounted volume's state.
 #[derive(Debug)]
 pub(super) struct Volume {
@@ -96,16 +102,6 @@ impl Volume {
     /// The 9P session.
     pub fn client(&self) -> &Client {
         &self.client
-    }
-
-    /// The largest read or write that the kernel should send, whatever the msize: its Treads or Twrites go out together.
-    /// Larger than any one of them, so that the single Tread of an O_NONBLOCK read comes back short of what the
-    /// kernel asked for, and the kernel asks no further.
-    pub fn io_pages_bytes(&self) -> u32 {
-        /// Most that FUSE allows without privileges (`fs.fuse.max_pages_limit`).
-        const MOST: u32 = 1 << 20;
-        let page = rustix::param::page_size() as u32;
-        MOST / page * page
     }
 
     /// Starts what tells the kernel to drop cached pages.

@@ -44,17 +44,16 @@ pub(super) fn can_serve(export: &Path) -> Result<(), StackError> {
 pub(super) fn start(site: &Site) -> io::Result<Started> {
     let directory = peer::directory(site, "diod", None)?;
     let socket = directory.join("socket");
-    let arguments = [
+    let mut arguments: Vec<OsString> = [
         ["--foreground", "--no-auth", "--nwthreads", "8"],
         ["--config-file", "/dev/null", "--logdest", "stderr"],
-    ];
-    let named: [(&str, &Path); 2] = [("--listen", &socket), ("--export", site.export)];
-    let arguments = arguments.iter().flatten().map(OsString::from).chain(
-        named
-            .map(|(option, path)| [option.into(), path.into()])
-            .into_iter()
-            .flatten(),
-    );
+    ]
+    .concat()
+    .into_iter()
+    .map(OsString::from)
+    .collect();
+    arguments.extend(["--listen".into(), socket.clone().into()]);
+    arguments.extend(["--export".into(), site.export.into()]);
     let program = process::on_path(program()).ok_or(io::ErrorKind::NotFound)?;
     peer::connect(
         peer::start("the 9P server diod", &program, arguments, None)?,

@@ -4,7 +4,10 @@ use std::sync::atomic::Ordering;
 
 use fuser::{InitFlags, KernelConfig};
 
-use crate::stack::{Cache, fuse::volume::Volume};
+use crate::stack::{
+    Cache,
+    fuse::volume::{LARGEST_REQUEST, Volume},
+};
 
 /// Asks for what the cache mode needs. What a kernel lacks is said and done without.
 pub(super) fn agree(volume: &Volume, config: &mut KernelConfig) {
@@ -14,8 +17,9 @@ pub(super) fn agree(volume: &Volume, config: &mut KernelConfig) {
         InitFlags::FUSE_FLOCK_LOCKS,
     ];
     match volume.cache {
-        Cache::None | Cache::Readahead => wanted.push(InitFlags::FUSE_AUTO_INVAL_DATA),
-        Cache::Mmap => wanted.push(InitFlags::FUSE_AUTO_INVAL_DATA),
+        Cache::None | Cache::Readahead | Cache::Mmap => {
+            wanted.push(InitFlags::FUSE_AUTO_INVAL_DATA);
+        }
         Cache::Loose | Cache::Fscache => wanted.push(InitFlags::FUSE_WRITEBACK_CACHE),
     }
     for flag in wanted {
@@ -33,6 +37,6 @@ pub(super) fn agree(volume: &Volume, config: &mut KernelConfig) {
     // v9fs gives out no file handles. Linux before 6.9 cannot be told.
     let _ = config.add_capabilities(InitFlags::FUSE_NO_EXPORT_SUPPORT);
     // Refused values leave fuser's own, which work as well.
-    let _ = config.set_max_write(volume.io_pages_bytes());
+    let _ = config.set_max_write(LARGEST_REQUEST);
     let _ = config.set_max_background(64);
 }
