@@ -126,6 +126,13 @@ impl Root {
             seen_tmp("/tmp", &root)?;
         }
         take(&root)?;
+        if let Some(text) =
+            accounts_in_place_of(&fs::read(SHADOW), fs::read_to_string("/etc/passwd"))
+        {
+            // Programs that need no account do without.
+            let _ = fs::remove_file(SHADOW).and_then(|()| fs::write(SHADOW, text));
+            let _ = fs::set_permissions(SHADOW, PermissionsExt::from_mode(0o640));
+        }
         if self.runtime {
             self.name_hosts("", "/tmp")?;
             put_image_content(Path::new("/"))?;
@@ -341,6 +348,26 @@ fn outermost(all: Vec<Mount>) -> Vec<PathBuf> {
     outer
 }
 
+/// Where passwords are, which root alone may read.
+const SHADOW: &str = "/etc/shadow";
+
+/// What a guest's root is to find in that file, when it may not read the host's: an ordinary user serves or runs the guest,
+/// and to sshd, cron and su every account would be one that is locked. All of the accounts, without any password, as
+/// images of containers have it.
+fn accounts_in_place_of(
+    shadow: &io::Result<Vec<u8>>,
+    accounts: io::Result<String>,
+) -> Option<String> {
+    let refused = |err: &io::Error| err.kind() == io::ErrorKind::PermissionDenied;
+    shadow.as_ref().err().filter(|err| refused(err))?;
+    let accounts = accounts.ok()?;
+    let names = accounts
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, _)| format!("{name}:*:19000:0:99999:7:::\n"));
+    Some(names.collect())
+}
+
 /// The runtime starts commands with the variables that their image names, and here is no image that names any.
 fn forget_environment() {
     for (name, _) in env::vars_os() {
@@ -352,6 +379,22 @@ fn forget_environment() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn accounts_stand_for_passwords_that_a_guest_may_not_read() {
+        let accounts =
+            || Ok("root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n".into());
+        let refused = Err(io::Error::from(io::ErrorKind::PermissionDenied));
+        let text = accounts_in_place_of(&refused, accounts()).unwrap();
+        assert_eq!(
+            text,
+            "root:*:19000:0:99999:7:::\nnobody:*:19000:0:99999:7:::\n"
+        );
+        // The host's own is never replaced where it can be read, and none is made where there is none.
+        assert_eq!(accounts_in_place_of(&Ok(Vec::new()), accounts()), None);
+        let absent = Err(io::Error::from(io::ErrorKind::NotFound));
+        assert_eq!(accounts_in_place_of(&absent, accounts()), None);
+    }
 
     #[test]
     fn a_mount_is_taken_along_with_what_is_mounted_below_it() {

@@ -4,7 +4,10 @@ use std::{fs, os::fd::AsFd};
 
 use nix::{
     mount::{MntFlags, umount2},
-    sys::wait::WaitStatus,
+    sys::{
+        resource::{RLIM_INFINITY, Resource, setrlimit},
+        wait::WaitStatus,
+    },
     unistd::Pid,
 };
 
@@ -35,6 +38,7 @@ impl Ground for GuestGround {
         if config.client == "uml" {
             // It is not needed for anything but speed.
             let _ = pages::map_for_children();
+            say_how_few_addresses()?;
         }
         if let Some(directory) = &config.modules {
             let wanted = config.mount.modules.iter().map(String::as_str);
@@ -89,6 +93,16 @@ impl Ground for GuestGround {
     fn down(&mut self) {
         let _ = umount2(&self.config.mount.mountpoint, MntFlags::MNT_DETACH);
     }
+}
+
+/// Half of the addresses that a process of a user-mode Linux has.
+const FEW_ADDRESSES: u64 = 256 << 30;
+
+/// Limits the addresses of all that is started here: a user-mode Linux has 512 GiB of them, and Haskell's run time, unless
+/// a limit says that there are fewer, looks without end for a place where its terabyte fits.
+fn say_how_few_addresses() -> Result<(), String> {
+    setrlimit(Resource::RLIMIT_AS, FEW_ADDRESSES, RLIM_INFINITY)
+        .map_err(|err| format!("the guest cannot limit its addresses: {}", err.desc()))
 }
 
 fn describe(config: &GuestConfig) -> Mounted {
