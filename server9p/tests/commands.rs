@@ -58,6 +58,53 @@ fn our_own_program_runs_wherever_it_lies() {
 }
 
 #[test]
+fn a_tracer_sees_every_call_and_one_that_is_missing_is_told() {
+    let name = "a_tracer_sees_every_call_and_one_that_is_missing_is_told";
+    let tmp = tempfile::tempdir().unwrap();
+    let world = world(tmp.path());
+    let traced = |spec: CommandSpec, words: &[&str]| {
+        let tracer = words.iter().map(Into::into).collect();
+        let tracer = Some(tracer);
+        world.run(&CommandSpec { tracer, ..spec }).unwrap()
+    };
+    let script = sh(tmp.path(), "mkdir first; echo out; (mkdir second)");
+    let missing = traced(script.clone(), &["no-such-tracer", "-f"]);
+    assert_eq!(
+        (missing.ended, &*missing.stdout),
+        (Ended::Code(0), &b"out\n"[..])
+    );
+    let why = missing.trace.unwrap().unwrap_err();
+    assert_eq!(why, "no-such-tracer is not installed there");
+    if process::on_path("strace").is_none() {
+        println!("skipped: {name}: strace is not installed");
+        return;
+    }
+    std::fs::remove_dir(tmp.path().join("first")).unwrap();
+    std::fs::remove_dir(tmp.path().join("second")).unwrap();
+    let done = traced(script, &["strace", "-f"]);
+    assert_eq!((done.ended, &*done.stdout), (Ended::Code(0), &b"out\n"[..]));
+    let trace = String::from_utf8(done.trace.unwrap().unwrap()).unwrap();
+    for call in ["execve(", "mkdir(\"first\"", "mkdir(\"second\""] {
+        assert!(trace.contains(call), "{call} is not in {trace}");
+    }
+    // One that ends by itself is no tracer of anything.
+    let none = traced(sh(tmp.path(), "exit 3"), &["sh", "-c", "echo no >&2"]);
+    assert_eq!(none.ended, Ended::Code(3));
+    assert_eq!(
+        none.trace.unwrap().unwrap_err(),
+        "sh could not be attached: no"
+    );
+    let limit = Duration::from_millis(300);
+    let hangs = traced(
+        sh(tmp.path(), "mkdir third; sleep 60").limit(limit),
+        &["strace", "-f"],
+    );
+    assert_eq!(hangs.ended, Ended::TimedOut);
+    let trace = String::from_utf8(hangs.trace.unwrap().unwrap()).unwrap();
+    assert!(trace.contains("\"third\""), "{trace}");
+}
+
+#[test]
 fn at_its_limit_a_command_dies_with_its_daemons() {
     let tmp = tempfile::tempdir().unwrap();
     let world = world(tmp.path());

@@ -98,7 +98,7 @@ impl Explain {
             explain: true,
             retrace: Retrace::Never,
         };
-        let ending = whole::run(
+        let ended = whole::run(
             &wanted,
             &up,
             std::slice::from_ref(&case),
@@ -110,7 +110,7 @@ impl Explain {
                 }
             },
         );
-        let result: CaseResult = match (ending, found) {
+        let result: CaseResult = match (ended.ending, found) {
             (Ending::Complete, Some(result)) => result,
             (Ending::Lost(error), _) => return Err(error.into()),
             _ => return stopped(),
@@ -118,8 +118,8 @@ impl Explain {
         let traces = if worth_tracing(result.verdict) {
             let limit = case.limit.mul_f64(timeout_scale);
             let (native, volume) = (&up.native, &up.volume);
-            let args = tools::with_timeout_scale(&case, timeout_scale).child_args;
-            match Traces::take(native, volume, &case.id, &args, limit) {
+            let case = tools::with_timeout_scale(&case, timeout_scale);
+            match Traces::take(native, volume, &case, limit, true) {
                 Ok(traces) => Some(traces),
                 Err(StackError::Cancelled) => return stopped(),
                 // The verdict and the cause are known without.

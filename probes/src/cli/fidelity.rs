@@ -266,7 +266,7 @@ fn report(
         let _ = progress.event(event);
         (builder.event(event)).expect("the engine's events are in order");
     };
-    let ending = whole::run(wanted, up, cases, options, cancel, &mut take);
+    let ending = whole::run(wanted, up, cases, options, cancel, &mut take).ending;
     let finished = clock::rfc3339(SystemTime::now());
     take(&match ending {
         Ending::Complete => Event::RunFinished { finished },

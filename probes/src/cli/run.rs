@@ -2,6 +2,15 @@
 
 use std::{path::PathBuf, str::FromStr, sync::Arc, time::SystemTime};
 
+use super::{
+    Exit, Failure, Outcome,
+    interrupt::Interrupt,
+    select_args::SelectArgs,
+    sinks::Sinks,
+    threshold::ThresholdArgs,
+    values::scale,
+    volume_args::{VolumeArgs, bring_up},
+};
 use clap::Args;
 use probes::runner::{
     cancel::Cancel,
@@ -14,20 +23,6 @@ use probes::runner::{
     whole,
 };
 use results::{Event, Format, RunStarted};
-use server9p::stack::process;
-
-use super::{
-    Exit, Failure, Outcome,
-    interrupt::Interrupt,
-    select_args::SelectArgs,
-    sinks::Sinks,
-    threshold::ThresholdArgs,
-    values::scale,
-    volume_args::{VolumeArgs, bring_up},
-};
-
-/// How many cases run under strace without being asked, of a known cause and of none: three more runs each.
-const RETRACED: usize = 5;
 
 /// Options of `probe9p run`.
 #[derive(Debug, Args)]
@@ -57,12 +52,13 @@ pub struct Run {
     /// Run only this part of what was selected: hash:PART/PARTS, such as hash:1/4; `probe9p merge` joins the parts
     #[arg(long, value_name = "HASH:PART/PARTS", value_parser = Partition::from_str, help_heading = "What runs")]
     partition: Option<Partition>,
-    /// Run each case that does not work once more under strace, natively and on the volume, and add where the two
-    /// part to its cause. Without this the first five operation cases are, in runs of at most 100 cases, and the first
-    /// five of no known cause in any run; `probe9p explain CASE` shows the 9P messages as well
+    /// Show every place where a case that does not work parts from its native run under strace. Without this the calls
+    /// that fail on the volume alone are shown: each operation case that does not work is run under strace, as the
+    /// repeat that its verdict needs anyway, and so is each case of no known cause. `probe9p explain CASE` shows the 9P
+    /// messages as well
     #[arg(long, overrides_with = "no_explain", help_heading = "How it runs")]
     explain: bool,
-    /// Look for no causes and try no remedies
+    /// Look for no causes, run nothing under strace, and try no remedies
     #[arg(long, help_heading = "How it runs")]
     no_explain: bool,
     /// Leave the directories of the cases where they are, and say where
@@ -98,12 +94,6 @@ impl Run {
             }
             (cases, part) = (mine, Some(told));
         }
-        if self.explain && process::on_path("strace").is_none() {
-            eprintln!(
-                "probe9p: strace is not installed, so no calls are shown with the causes: `apt install strace` brings it; \
-                 without it `probe9p explain CASE` shows what the server was asked and refused"
-            );
-        }
         let mut sinks = Sinks::open(self.format, self.out.as_deref(), self.jsonl.as_deref())?;
         let cancel = Arc::new(Cancel::default());
         let interrupt = Interrupt::watch(Arc::clone(&cancel))?;
@@ -116,7 +106,7 @@ impl Run {
         }
         let mut done = 0;
         let options = self.options(&wanted, &up);
-        let ending = whole::run(&wanted, &up, &cases, options, &cancel, &mut |event| {
+        let ended = whole::run(&wanted, &up, &cases, options, &cancel, &mut |event| {
             if let Event::CaseFinished(case) = event {
                 done += 1;
                 threshold.see(case);
@@ -135,8 +125,14 @@ impl Run {
                 cancel.cancel();
             }
         });
+        if let Some(why) = ended.untraced {
+            eprintln!(
+                "probe9p: not all causes have the calls that show them: {why} (`apt install strace` brings strace; without \
+                 it `probe9p explain CASE` shows what the server was asked and refused)"
+            );
+        }
         self.end(
-            ending,
+            ended.ending,
             threshold.end(),
             done,
             cases.len(),
@@ -162,8 +158,8 @@ impl Run {
             explain: !self.no_explain,
             retrace: match (self.explain, self.no_explain) {
                 (_, true) => Retrace::Never,
-                (true, _) => Retrace::All,
-                _ => Retrace::First(RETRACED),
+                (true, _) => Retrace::Whole,
+                _ => Retrace::Failing,
             },
         }
     }

@@ -224,6 +224,7 @@ mod tests {
                 stdout: stdout.into(),
                 stderr: Vec::new(),
                 duration: Duration::from_millis(5),
+                trace: None,
             },
             dir: PathBuf::from("/volume/1-exec"),
             tree: Some(Tree { entries }),

@@ -1,7 +1,7 @@
 //! Why one case fails, with all that shows it: the calls that fail or differ on the volume alone, the messages that
 //! the server got for them, the cause, and what helps.
 
-use std::{ffi::OsString, time::Duration};
+use std::time::Duration;
 
 use results::{CaseResult, Cause, Remedy, Verdict};
 use serde::Serialize;
@@ -10,13 +10,16 @@ use server9p::stack::StackError;
 use super::{
     catalogue::{self, Fault},
     diagnose,
+    marks::Marks,
     messages::Message,
     rerun::{self, Traced},
     seen::{Seen, seen},
 };
 use crate::{
+    case::PlannedCase,
     runner::side::Side,
     strace::align::{self, Difference, Kind, Step},
+    tools,
 };
 
 /// How far a message may lie outside of its call, in seconds: clocks have a grain.
@@ -26,8 +29,7 @@ const GRAIN: f64 = 20e-6;
 const MESSAGES: usize = 12;
 
 /// What strace would bring.
-pub const WITHOUT_STRACE: &str = "strace is not installed there, so calls are not known, and what follows is from the server's trace alone \
-     (apt-get install -y strace)";
+const WITHOUT_STRACE: &str = "so calls are not known, and what follows is from the server's trace alone (apt-get install -y strace)";
 
 /// What the server says of the case's messages.
 #[derive(Debug, Clone, PartialEq)]
@@ -118,40 +120,59 @@ fn is_zero(number: &usize) -> bool {
 
 /// Traces of one case on both sides.
 pub struct Traces {
-    native: Traced,
-    native_again: Traced,
-    volume: Traced,
+    /// In the plain directory.
+    pub native: Traced,
+    /// On the volume.
+    pub volume: Traced,
+    /// In the plain directory once more, where what differs by chance matters.
+    pub native_again: Option<Traced>,
+    /// Which messages of the server's belong to the volume's run, where they are asked for.
+    pub marks: Option<Marks>,
 }
 
 impl Traces {
-    /// Runs the case once more on the volume and twice natively, under strace where that is installed.
+    /// Runs the case once on the volume and twice natively, under strace where that is installed. With `marked` the
+    /// server's messages can be told from others.
     ///
     /// # Errors
-    /// What [`rerun::run`] returns.
+    /// What [`rerun::run`] and [`Marks::around`] return.
     pub fn take(
         native: &Side,
         volume: &Side,
-        id: &str,
-        child_args: &[OsString],
+        case: &PlannedCase,
         limit: Duration,
+        marked: bool,
     ) -> Result<Traces, StackError> {
+        // A tool's case that fails would start a strace of its own.
+        let args = [case.child_args.as_slice(), &tools::again(case.kind)].concat();
+        let on = |side| rerun::run(side, &case.id, &args, limit);
+        let (marks, volume) = match marked && volume.shared {
+            true => {
+                let (marks, volume) = Marks::around(volume, || on(volume))?;
+                (Some(marks), volume)
+            }
+            false => (None, on(volume)?),
+        };
         Ok(Traces {
-            volume: rerun::run(volume, id, child_args, limit)?,
-            native: rerun::run(native, id, child_args, limit)?,
-            native_again: rerun::run(native, id, child_args, limit)?,
+            marks,
+            volume,
+            native: on(native)?,
+            native_again: Some(on(native)?),
         })
     }
 
-    /// Where they part, or nothing where strace is missing on a side.
-    pub fn differences(&self) -> Option<Vec<Difference>> {
-        let native = self.native.steps.as_ref()?;
-        let volume = self.volume.steps.as_ref()?;
-        let again = self.native_again.steps.as_ref()?;
-        let chance = align::differences(native, again);
-        Some(align::without_chance(
-            align::differences(native, volume),
-            &chance,
-        ))
+    /// Where they part, but for what parts two native runs; or why that is not known: a sentence.
+    ///
+    /// # Errors
+    /// What the traced runs say.
+    pub fn differences<'t>(&'t self) -> Result<Vec<Difference>, &'t str> {
+        let steps = |traced: &'t Traced| traced.steps.as_deref().map_err(String::as_str);
+        let native = steps(&self.native)?;
+        let found = align::differences(native, steps(&self.volume)?);
+        Ok(match &self.native_again {
+            Some(again) => align::without_chance(found, &align::differences(native, steps(again)?)),
+            None => found,
+        })
     }
 }
 
@@ -205,8 +226,9 @@ impl Explanation {
         server: &ServerTrace,
         most: usize,
     ) -> Self {
-        let differences = traces.and_then(Traces::differences);
-        let cause = cause(result, differences.as_deref().unwrap_or_default());
+        let differences = traces.map(Traces::differences);
+        let known = differences.as_ref().and_then(|found| found.as_deref().ok());
+        let cause = cause(result, known.unwrap_or_default());
         let mut explanation = Explanation {
             case: result.id.clone(),
             title: result.title.clone(),
@@ -222,7 +244,7 @@ impl Explanation {
             messages: Vec::new(),
             remedies: result.remedies.clone(),
         };
-        if let Some(traces) = traces {
+        if let Some((traces, differences)) = traces.zip(differences) {
             explanation.add(traces, differences, server, most);
         }
         explanation
@@ -231,7 +253,7 @@ impl Explanation {
     fn add(
         &mut self,
         traces: &Traces,
-        differences: Option<Vec<Difference>>,
+        differences: Result<Vec<Difference>, &str>,
         server: &ServerTrace,
         most: usize,
     ) {
@@ -241,7 +263,11 @@ impl Explanation {
                 None
             }
             ServerTrace::Messages(all) => {
-                let own = traces.volume.messages(all);
+                let place = &traces.volume.place;
+                let own = traces
+                    .marks
+                    .as_ref()
+                    .and_then(|marks| marks.messages(all, place));
                 if own.is_none() {
                     let lost =
                         "the server's trace does not have this run, so messages are not shown";
@@ -250,15 +276,18 @@ impl Explanation {
                 own
             }
         };
-        if traces.volume.timed_out {
+        if traces.volume.timed_out() {
             self.remarks
                 .push("it did not end within its limit, and was stopped".to_owned());
         }
-        let Some(differences) = differences else {
-            self.remarks.push(WITHOUT_STRACE.to_owned());
-            let refused = messages.unwrap_or_default().into_iter();
-            self.messages = refused.filter(Message::failed).collect();
-            return;
+        let differences = match differences {
+            Ok(differences) => differences,
+            Err(why) => {
+                self.remarks.push(format!("{why}, {WITHOUT_STRACE}"));
+                let refused = messages.unwrap_or_default().into_iter();
+                self.messages = refused.filter(Message::failed).collect();
+                return;
+            }
         };
         if differences.is_empty() {
             self.remarks.push(

@@ -4,30 +4,31 @@
 //! what it is recognised. [`evidence`] gathers what a result shows, and [`rule`] says whether that is what a cause
 //! is recognised by. What no cause explains is printed whole: it is a new cause to add.
 //!
-//! Where a result alone says too little, [`rerun`] runs the case once more on each side under strace,
-//! [`crate::strace::align`] finds where the two part, [`messages`] has what the server got meanwhile, and
-//! [`explanation`] puts all of it together, which [`text`] writes for a reader.
+//! A result alone says little, so [`rerun`] runs the case under strace on each side, [`crate::strace::align`] finds where
+//! the two part, [`messages`] has what the server got meanwhile (between two [`marks`]), and [`explanation`] puts all of it
+//! together, which [`text`] writes for a reader.
 
 pub mod catalogue;
 mod evidence;
 pub mod explanation;
+mod marks;
 pub mod messages;
 pub mod rerun;
 mod rule;
 pub mod seen;
 mod text;
 
-use std::{ffi::OsString, process::ExitCode, time::Duration};
+use std::{ffi::OsString, process::ExitCode};
 
 use results::{CaseResult, Cause, Verdict};
 
 pub use catalogue::{CatalogueError, Entry, Fault, catalogue};
 use evidence::Evidence;
 use explanation::Traces;
+use rerun::Traced;
 
 use crate::{
-    case::{Other, PlannedCase},
-    runner::side::Side,
+    case::Other,
     strace::align::{Difference, Kind},
 };
 
@@ -40,7 +41,7 @@ const KEPT_DIFFERENCES: usize = 12;
 /// Does what `args` ask for when that is a child of this module.
 pub fn dispatch(args: &[OsString]) -> Option<ExitCode> {
     let (name, rest) = args.split_first()?;
-    (name == rerun::ARGUMENT).then(|| rerun::main(rest))
+    (name == marks::ARGUMENT).then(|| marks::main(rest))
 }
 
 /// Why a case does not work, by the first entry of the catalogue whose evidence is there.
@@ -67,36 +68,52 @@ pub fn diagnose(result: &CaseResult) -> Option<Cause> {
     }))
 }
 
-/// Why a case does not work, by what it does under strace as well: where the traces part is added to the evidence, of
-/// `known` causes which calls fail on the volume alone, if any do. Nothing when that cannot be had; a case that hangs or
-/// kills its volume is not run again.
-pub fn retraced(
-    native: &Side,
-    volume: &Side,
-    case: &PlannedCase,
-    limit: Duration,
+/// How much of what traces show a result keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// Of a known cause the calls that fail on the volume alone, if any do.
+    Calls,
+    /// Each place where the traces part.
+    Whole,
+}
+
+/// Why a case does not work, by what it does under strace as well: where the traces part is added to the evidence.
+/// `again` runs it natively once more, under strace, and is asked where chance could be taken for evidence.
+pub fn traced(
     result: &CaseResult,
-    known: &Cause,
-) -> Option<Cause> {
-    if matches!(result.verdict, Verdict::Hangs | Verdict::Crashes) {
-        return None;
-    }
-    let traces = Traces::take(native, volume, &case.id, &case.child_args, limit).ok()?;
-    let mut differences = traces.differences()?;
-    let mut cause = match known.id == UNMATCHED {
-        true => explanation::cause(result, &differences)?,
-        false => known.clone(),
-    };
+    known: Cause,
+    mut traces: Traces,
+    detail: Detail,
+    again: impl FnOnce() -> Option<Traced>,
+) -> Cause {
     let fails = |difference: &Difference| difference.kind == Kind::Fails;
-    if cause.id != UNMATCHED && differences.iter().any(fails) {
+    let Ok(found) = traces.differences() else {
+        return known;
+    };
+    let refused = known.id != UNMATCHED && detail == Detail::Calls && found.iter().any(fails);
+    if !refused && traces.native_again.is_none() {
+        traces.native_again = again();
+    }
+    let Ok(mut differences) = traces.differences() else {
+        return known;
+    };
+    let mut cause = match known.id == UNMATCHED {
+        true => explanation::cause(result, &differences).unwrap_or(known),
+        false => known,
+    };
+    if cause.id != UNMATCHED && detail == Detail::Calls && differences.iter().any(fails) {
         differences.retain(fails);
     }
-    for line in explanation::lines(&differences).take(KEPT_DIFFERENCES) {
+    let most = match detail {
+        Detail::Calls => KEPT_DIFFERENCES,
+        Detail::Whole => usize::MAX,
+    };
+    for line in explanation::lines(&differences).take(most) {
         if !cause.evidence.contains(&line) {
             cause.evidence.push(line);
         }
     }
-    Some(cause)
+    cause
 }
 
 /// The volumes on which a case with this cause may work.

@@ -6,6 +6,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    ffi::OsString,
     sync::{Arc, Mutex, mpsc},
     thread,
     time::Duration,
@@ -17,10 +18,18 @@ use results::{
 };
 use server9p::stack::StackError;
 
-use super::{cancel::Cancel, side::Side};
+use super::{
+    cancel::Cancel,
+    side::{Seen, Side},
+};
 use crate::{
     case::{Other, PlannedCase, PlannedRemedy},
-    explain, tools,
+    explain::{
+        self,
+        explanation::Traces,
+        rerun::{self, Traced},
+    },
+    tools,
 };
 
 /// How cases are run.
@@ -34,27 +43,28 @@ pub struct Options {
     pub timeout_scale: f64,
     /// Whether causes are looked for and remedies tried.
     pub explain: bool,
-    /// Which cases run once more under strace, for their causes.
+    /// Which cases run under strace, for their causes.
     pub retrace: Retrace,
 }
 
-/// Which cases that do not work run once more on both sides under strace: that takes three more runs of each.
+/// Which cases that do not work are run under strace, for their causes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retrace {
     /// None.
     Never,
-    /// The first so many operation cases, where not many cases are run; and the first so many of any kind whose own run
-    /// shows no known cause.
-    First(usize),
-    /// Each that does not work.
-    All,
+    /// Every operation case, by the repeat that its verdict needs anyway; and of the tools', whose failing calls are seen
+    /// in their own runs, those of no known cause, by runs of their own.
+    Failing,
+    /// Each of any kind, and all places where its traces part are kept.
+    Whole,
 }
 
 /// Brings up another volume of the client under test, for the remedies that say so.
 pub type OtherVolume<'a> = dyn Fn(Other) -> Result<Side, StackError> + Sync + 'a;
 
-/// What finds the cause of a case that does not work.
-pub type Diagnose<'a> = dyn Fn(&PlannedCase, &CaseResult) -> Option<Cause> + Sync + 'a;
+/// What finds the cause of a case that does not work; with its traces on both sides, where it was traced.
+pub type Diagnose<'a> =
+    dyn Fn(&PlannedCase, &CaseResult, Option<Traces>) -> Option<Cause> + Sync + 'a;
 
 /// How a run ended.
 #[derive(Debug, Clone)]
@@ -208,26 +218,41 @@ impl<'a> Engine<'a> {
 
     /// Runs one case to its verdict, its remedies and its cause.
     fn case(&self, case: &PlannedCase, company: Company) -> Result<CaseResult, StackError> {
-        let limit = self.limit(case);
         let mut native = Vec::new();
         let mut volume = Vec::new();
+        let mut traces = None;
         let mut times = self.options.repeat.max(1);
-        let mut run = 0;
-        while run < times {
+        // A traced run that came to the same is one of them, but is not shown: it takes longer.
+        let mut counted = 0;
+        while native.len() + counted < times as usize {
             // The first that fails is shown, with what strace saw of it: two more runs, and slow ones.
             let added = match volume.iter().any(failed) {
                 true => tools::again(case.kind),
                 false => Vec::new(),
             };
-            native.push(self.natively(case, &[], limit)?);
-            volume.push(self.on_volume(self.volume, case, &added, company)?);
-            run += 1;
-            let agree = matches!(
-                judge(&native, &volume).0,
-                Verdict::Works | Verdict::Skipped | Verdict::Invalid
+            native.push(self.natively(case, &[], false)?.observation);
+            volume.push(
+                self.on_volume(self.volume, case, &added, company, false)?
+                    .observation,
             );
-            if run == 1 && !agree {
-                times = times.max(2);
+            let first = judge(&native, &volume).0;
+            if native.len() > 1 || agrees(first) {
+                continue;
+            }
+            times = times.max(2);
+            if self.options.retrace != Retrace::Never && rerun::tells(case) {
+                let traced = self.traced(case, company)?;
+                let with = |runs: &[Observation], traced: &Traced| {
+                    [runs, std::slice::from_ref(&traced.observation)].concat()
+                };
+                let both = judge(
+                    &with(&native, &traced.native),
+                    &with(&volume, &traced.volume),
+                )
+                .0;
+                // strace may disturb a case, so where it changes something only runs without it count.
+                counted = usize::from(both == first);
+                traces = Some(traced);
             }
         }
         let (verdict, note) = judge(&native, &volume);
@@ -245,7 +270,7 @@ impl<'a> Engine<'a> {
             runs: times,
         };
         if self.options.explain {
-            result.cause = (self.diagnose)(case, &result);
+            result.cause = (self.diagnose)(case, &result, traces);
             if verdict.is_bad() {
                 let others = result.cause.as_ref().map_or(&[][..], explain::instead);
                 result.remedies = self.remedies(case, others, &native, company)?;
@@ -253,6 +278,16 @@ impl<'a> Engine<'a> {
             }
         }
         Ok(result)
+    }
+
+    /// Runs a case once on each side under strace.
+    fn traced(&self, case: &PlannedCase, company: Company) -> Result<Traces, StackError> {
+        Ok(Traces {
+            native: Traced::of(self.natively(case, &[], true)?),
+            volume: Traced::of(self.on_volume(self.volume, case, &[], company, true)?),
+            native_again: None,
+            marks: None,
+        })
     }
 
     fn limit(&self, case: &PlannedCase) -> Duration {
@@ -264,11 +299,10 @@ impl<'a> Engine<'a> {
     fn natively(
         &self,
         case: &PlannedCase,
-        added: &[std::ffi::OsString],
-        limit: Duration,
-    ) -> Result<Observation, StackError> {
-        let args = [case.child_args.as_slice(), added].concat();
-        let run = || self.native.observe(&case.id, &args, limit);
+        added: &[OsString],
+        traced: bool,
+    ) -> Result<Seen, StackError> {
+        let run = || self.once(self.native, case, added, traced);
         match run() {
             Err(StackError::Lost(_)) if !self.cancel.asked() => run(),
             seen => seen,
@@ -281,20 +315,32 @@ impl<'a> Engine<'a> {
         &self,
         side: &Side,
         case: &PlannedCase,
-        added: &[std::ffi::OsString],
+        added: &[OsString],
         company: Company,
-    ) -> Result<Observation, StackError> {
-        let args = [case.child_args.as_slice(), added].concat();
-        match side.observe(&case.id, &args, self.limit(case)) {
+        traced: bool,
+    ) -> Result<Seen, StackError> {
+        match self.once(side, case, added, traced) {
             Err(StackError::Lost(why)) if company == Company::Alone && !self.cancel.asked() => {
-                Ok(Observation {
+                Ok(Seen::without_trace(Observation {
                     outcome: Outcome::Signal,
                     detail: format!("the volume died under it: {why}"),
                     ..Observation::default()
-                })
+                }))
             }
             seen => seen,
         }
+    }
+
+    fn once(
+        &self,
+        side: &Side,
+        case: &PlannedCase,
+        added: &[OsString],
+        traced: bool,
+    ) -> Result<Seen, StackError> {
+        let args = [case.child_args.as_slice(), added].concat();
+        let tracer = traced.then(rerun::tracer);
+        side.attempt(&case.id, &args, self.limit(case), tracer)
     }
 
     /// Tries each remedy of a case, and then the volumes that may help against its cause.
@@ -344,11 +390,11 @@ impl<'a> Engine<'a> {
         let native = if remedy.child_args.is_empty() {
             native.to_vec()
         } else {
-            vec![self.natively(case, &remedy.child_args, self.limit(case))?]
+            vec![self.natively(case, &remedy.child_args, false)?.observation]
         };
         let side = other.as_deref().unwrap_or(self.volume);
-        let volume = self.on_volume(side, case, &remedy.child_args, company)?;
-        Ok(match judge(&native, &[volume]) {
+        let volume = self.on_volume(side, case, &remedy.child_args, company, false)?;
+        Ok(match judge(&native, &[volume.observation]) {
             (Verdict::Works, _) => tried(true, String::new()),
             (Verdict::Degraded, note) => tried(true, note),
             (_, note) => tried(false, note),
@@ -367,6 +413,14 @@ impl<'a> Engine<'a> {
             })
             .clone()
     }
+}
+
+/// Whether one run on each side is enough for this verdict.
+fn agrees(verdict: Verdict) -> bool {
+    matches!(
+        verdict,
+        Verdict::Works | Verdict::Skipped | Verdict::Invalid
+    )
 }
 
 fn failed(seen: &Observation) -> bool {

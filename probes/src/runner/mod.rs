@@ -3,7 +3,7 @@
 //! In the order of a run: [`select`] turns names into cases ([`partition`]: a part of them), [`volume`] brings the volume up
 //! ([`given`]: or takes one that is mounted already; [`stack_name`]: or one by its name; [`slowness`]: and how slow
 //! it is), [`whole`] begins the run,
-//! [`engine`] runs the cases on both sides ([`side`] is one execution, [`hand`] what the host does in it) and emits the events of the `results` crate,
+//! [`engine`] runs the cases on both sides ([`side`] is one execution, [`hand`] what the host does in it, [`observed`] what came of it) and emits the events of the `results` crate,
 //! [`cancel`] ends it early. What the events become (a table, a file) is no matter of this module.
 
 pub mod auto;
@@ -13,6 +13,7 @@ pub mod engine;
 pub mod given;
 pub mod hand;
 pub mod host;
+mod observed;
 pub mod partition;
 mod prepare;
 pub mod select;

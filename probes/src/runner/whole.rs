@@ -1,11 +1,8 @@
 //! A list of cases on a volume that is up, from the first event to the last result.
 
-use std::{
-    sync::atomic::{AtomicUsize, Ordering},
-    time::SystemTime,
-};
+use std::{sync::OnceLock, time::SystemTime};
 
-use results::{CaseKind, CaseResult, Event, RunStarted, SCHEMA_VERSION};
+use results::{CaseResult, Event, RunStarted, SCHEMA_VERSION, Verdict};
 
 use super::{
     cancel::Cancel,
@@ -18,11 +15,17 @@ use server9p::stack::local::Local;
 
 use crate::{
     case::{Other, PlannedCase},
-    explain, tools,
+    explain::{self, Detail, explanation::Traces, rerun},
+    tools,
 };
 
-/// Up to how many cases a run is about them rather than about the stack.
-const BRIEF: usize = 100;
+/// How a run ended, and what it lacks.
+pub struct Ended {
+    /// Whether every case has its result.
+    pub ending: Ending,
+    /// Why a case could not be traced, if so: a sentence.
+    pub untraced: Option<String>,
+}
 
 /// Runs `cases` on `up`, which `wanted` brought up, and emits what happens: all but the run's last event, as how
 /// a run ended is for its caller to say.
@@ -33,7 +36,7 @@ pub fn run(
     options: Options,
     cancel: &Cancel,
     emit: &mut dyn FnMut(&Event),
-) -> Ending {
+) -> Ended {
     let began = SystemTime::now();
     cancel.watch(&up.native.world);
     cancel.watch(&up.volume.world);
@@ -57,26 +60,39 @@ pub fn run(
         .map(|case| tools::with_timeout_scale(case, scale))
         .collect();
     let retrace = options.retrace;
-    let (unmatched, known) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let brief = cases.len() <= BRIEF;
-    let diagnose = |case: &PlannedCase, result: &CaseResult| {
-        let cause = explain::diagnose(result)?;
+    let untraced = OnceLock::new();
+    let diagnose = |case: &PlannedCase, result: &CaseResult, traces: Option<Traces>| {
+        let known = explain::diagnose(result)?;
+        let limit = case.limit.mul_f64(scale);
+        let (native, volume) = (&up.native, &up.volume);
         let wanted = match retrace {
             Retrace::Never => false,
-            Retrace::All => true,
-            Retrace::First(most) if cause.id == explain::UNMATCHED => {
-                unmatched.fetch_add(1, Ordering::Relaxed) < most
-            }
-            // What a tool calls was seen in its own run.
-            Retrace::First(most) => {
-                brief && case.kind == CaseKind::Op && known.fetch_add(1, Ordering::Relaxed) < most
-            }
+            Retrace::Failing => known.id == explain::UNMATCHED,
+            Retrace::Whole => true,
         };
-        if !wanted || cancel.asked() {
-            return Some(cause);
+        let take = || Traces::take(native, volume, case, limit, false).ok();
+        // What hangs or kills its volume is not run again for this.
+        let may = !matches!(result.verdict, Verdict::Hangs | Verdict::Crashes)
+            && untraced.get().is_none()
+            && !cancel.asked();
+        let Some(traces) = traces.or_else(|| (wanted && may).then(take).flatten()) else {
+            return Some(known);
+        };
+        if let Err(why) = traces.differences() {
+            untraced.get_or_init(|| why.to_owned());
         }
-        let limit = case.limit.mul_f64(scale);
-        explain::retraced(&up.native, &up.volume, case, limit, result, &cause).or(Some(cause))
+        let detail = match retrace {
+            Retrace::Never | Retrace::Failing => Detail::Calls,
+            Retrace::Whole => Detail::Whole,
+        };
+        let again = || rerun::run(native, &case.id, &case.child_args, limit).ok();
+        Some(explain::traced(result, known, traces, detail, again))
     };
-    Engine::new(&up.native, &up.volume, &other, options, &diagnose, cancel).run(&cases, emit)
+    let engine = Engine::new(&up.native, &up.volume, &other, options, &diagnose, cancel);
+    let ending = engine.run(&cases, emit);
+    drop(engine);
+    Ended {
+        ending,
+        untraced: untraced.into_inner(),
+    }
 }

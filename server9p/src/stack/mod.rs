@@ -245,6 +245,10 @@ pub struct CommandSpec {
     /// stream's other end, wherever the command runs. Shut down when the command has ended. Meant for short words
     /// in turn: an answer of more than a socket's buffer that the command does not read ends the stream.
     pub line: Option<Arc<UnixStream>>,
+    /// A program that sees every call of the command from its first on, such as strace: its words, to which
+    /// `-o FILE -p PID` are added. It says on standard error that it is attached. What it writes to the file is
+    /// [`Finished::trace`].
+    pub tracer: Option<Vec<OsString>>,
 }
 
 impl CommandSpec {
@@ -263,6 +267,7 @@ impl CommandSpec {
             umask: None,
             limit: Duration::from_secs(60),
             line: None,
+            tracer: None,
         }
     }
 
@@ -305,6 +310,8 @@ pub struct Finished {
     pub stderr: Vec<u8>,
     /// From start to end.
     pub duration: Duration,
+    /// What the command's tracer wrote, at most 32 MiB of it, or why there is nothing; `None` where it had none.
+    pub trace: Option<Result<Vec<u8>, String>>,
 }
 
 /// A mounted volume, and the world that it is mounted in.

@@ -74,6 +74,7 @@ impl World for Here {
             stdout: stdout.into(),
             stderr: stderr.into(),
             duration: Duration::ZERO,
+            trace: None,
         })
     }
 
@@ -220,6 +221,7 @@ fn how_a_child_ended_is_said() {
             stdout: Vec::new(),
             stderr: Vec::new(),
             duration: Duration::ZERO,
+            trace: None,
         };
         super::ended(&finished)
             .and_then(|stdout| named("stat").turn(stdout))

@@ -17,6 +17,7 @@ use super::*;
 struct Scripted {
     volume: bool,
     seen: Mutex<Vec<String>>,
+    traced: Mutex<Vec<String>>,
     stopped: AtomicBool,
     company: Company,
 }
@@ -71,6 +72,7 @@ impl Scripted {
         Arc::new(Scripted {
             volume,
             seen: Mutex::default(),
+            traced: Mutex::default(),
             stopped: AtomicBool::new(false),
             company: Company::default(),
         })
@@ -103,6 +105,10 @@ impl World for Scripted {
             .collect();
         let script = words[1];
         self.seen.lock().unwrap().push(script.to_owned());
+        let traced = command.tracer.is_some();
+        if traced {
+            self.traced.lock().unwrap().push(script.to_owned());
+        }
         let _stay = self.company.enter(script);
         if script.starts_with("meets") && self.volume {
             self.company.wait_for_another(script);
@@ -113,6 +119,7 @@ impl World for Scripted {
                 stdout: text.into(),
                 stderr: vec![],
                 duration: Duration::from_millis(1),
+                trace: None,
             })
         };
         let ok = r#"{"outcome":"ok","duration_ms":1}"#;
@@ -120,6 +127,7 @@ impl World for Scripted {
         match script {
             "fails" | "fails_by_cause" if self.volume && !words.contains(&"mended") => line(error),
             "fails_twice_of_three" if self.volume && self.times(script) != 2 => line(error),
+            "fails_untraced" if self.volume && !traced => line(error),
             "kills" if self.volume => Err(StackError::Lost("the daemon died".into())),
             "is_killed" if self.volume && self.times(script) == 1 => {
                 Err(StackError::Lost("the daemon died".into()))
@@ -192,7 +200,7 @@ impl Bench {
             &volume,
             &other,
             self.options.clone(),
-            &|case, _| {
+            &|case, _, _| {
                 (case.id == "test.fails_by_cause").then(|| Cause {
                     id: "chown-refused".into(),
                     summary: String::new(),
@@ -258,6 +266,28 @@ fn repeats_that_disagree_are_unstable() {
         (results[0].verdict, results[0].runs),
         (Verdict::Unstable, 3)
     );
+}
+
+#[test]
+fn the_repeat_of_what_fails_is_the_traced_run() {
+    let mut bench = Bench::new();
+    bench.options.retrace = Retrace::Failing;
+    let (results, _) = bench.run(&[case("fails"), case("fine")]);
+    assert_eq!((results[0].verdict, results[0].runs), (Verdict::Fails, 2));
+    for world in [&bench.native, &bench.volume] {
+        assert_eq!((world.times("fails"), world.times("fine")), (2, 1));
+        assert_eq!(*world.traced.lock().unwrap(), ["fails"]);
+    }
+}
+
+#[test]
+fn where_strace_changes_what_a_case_does_only_runs_without_it_count() {
+    let mut bench = Bench::new();
+    bench.options.retrace = Retrace::Failing;
+    let (results, _) = bench.run(&[case("fails_untraced")]);
+    assert_eq!((results[0].verdict, results[0].runs), (Verdict::Fails, 2));
+    assert_eq!(bench.volume.times("fails_untraced"), 3);
+    assert_eq!(bench.volume.traced.lock().unwrap().len(), 1);
 }
 
 #[test]

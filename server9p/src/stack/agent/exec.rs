@@ -9,8 +9,8 @@ use std::{
     fmt::Display,
     io::{self, Write},
     os::{
-        fd::{AsRawFd, OwnedFd},
-        unix::ffi::OsStrExt,
+        fd::{AsRawFd, BorrowedFd},
+        unix::{ffi::OsStrExt, net::UnixStream},
     },
     path::Path,
     process::ExitCode,
@@ -26,6 +26,7 @@ use nix::{
     unistd::{Gid, Uid, chdir, execve, getppid, setgroups, setresgid, setresuid, setsid},
 };
 
+use super::tracer;
 use crate::{
     helper,
     stack::{CommandSpec, SELF},
@@ -38,16 +39,17 @@ const NOT_FOUND: i32 = 127;
 /// Exit code of a command of our own that failed: they say no more than that.
 const OWN_FAULT: i32 = 70;
 
-/// Becomes the command; on failure writes a sentence to its standard error and exits as shells do. With `line` its
-/// standard input is what this process's is.
+/// Becomes the command, with these as standard output and error output; on failure writes a sentence to its standard error
+/// and exits as shells do. With `line` its standard input is what this process's is. With `word` it says there that it is
+/// about to begin, and waits for an answer.
 pub fn run(
     spec: &CommandSpec,
     line: bool,
-    stdout: &OwnedFd,
-    stderr: &OwnedFd,
+    outputs: [BorrowedFd; 2],
+    word: Option<UnixStream>,
     supervisor: u32,
 ) -> ! {
-    let (code, why) = match become_command(spec, line, stdout, stderr, supervisor) {
+    let (code, why) = match become_command(spec, line, outputs, word, supervisor) {
         Ok(never) => match never {},
         Err(failed) => failed,
     };
@@ -65,8 +67,8 @@ enum Never {}
 fn become_command(
     spec: &CommandSpec,
     line: bool,
-    stdout: &OwnedFd,
-    stderr: &OwnedFd,
+    [stdout, stderr]: [BorrowedFd; 2],
+    word: Option<UnixStream>,
     supervisor: u32,
 ) -> Result<Never, (i32, String)> {
     let null = std::fs::File::options()
@@ -100,6 +102,9 @@ fn become_command(
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(failed("tie to the supervisor"))?;
     if getppid().as_raw() as u32 != supervisor {
         return Err((CANNOT_START, "the supervisor died".into()));
+    }
+    if let Some(word) = word {
+        tracer::await_word(word);
     }
     if let Some(code) = own(spec) {
         // What main's end does, and no more: destructors would fault many pages in, to no end.

@@ -17,7 +17,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwn
 use crate::stack::{CommandSpec, Ended, Finished, Mounted};
 
 /// The longest header or body, in bytes, that a side accepts: what exceeds it is not a frame of ours.
-const MOST: usize = 16 << 20;
+const MOST: usize = 48 << 20;
 
 /// From the orchestrator to the agent.
 #[derive(Debug, Serialize, Deserialize)]
@@ -69,6 +69,7 @@ pub struct Run {
     limit: Duration,
     /// Whether its standard input is a line to the orchestrator.
     pub line: bool,
+    tracer: Option<Vec<Text>>,
 }
 
 impl Run {
@@ -89,6 +90,10 @@ impl Run {
             umask: spec.umask,
             limit: spec.limit,
             line: spec.line.is_some(),
+            tracer: spec
+                .tracer
+                .as_ref()
+                .map(|words| words.iter().map(|word| Text::of(word)).collect()),
         }
     }
 
@@ -108,6 +113,7 @@ impl Run {
             umask: self.umask,
             limit: self.limit,
             line: None,
+            tracer: (self.tracer).map(|words| words.into_iter().map(Text::into_os).collect()),
         }
     }
 }
@@ -120,6 +126,9 @@ pub struct EndOf {
     ended: Ended,
     duration: Duration,
     stdout_bytes: usize,
+    stderr_bytes: usize,
+    /// How long the trace is, or why there is none.
+    trace: Option<Result<usize, String>>,
 }
 
 impl EndOf {
@@ -130,19 +139,33 @@ impl EndOf {
             ended: finished.ended,
             duration: finished.duration,
             stdout_bytes: finished.stdout.len(),
+            stderr_bytes: finished.stderr.len(),
+            trace: (finished.trace.as_ref())
+                .map(|trace| trace.as_ref().map(Vec::len).map_err(Clone::clone)),
         };
-        let body = [finished.stdout.as_slice(), &finished.stderr].concat();
+        let trace = finished
+            .trace
+            .as_ref()
+            .and_then(|trace| trace.as_deref().ok());
+        let body = [
+            finished.stdout.as_slice(),
+            &finished.stderr,
+            trace.unwrap_or_default(),
+        ]
+        .concat();
         (end, body)
     }
 
     /// The end, as it was before it travelled.
     pub fn unpack(self, mut body: Vec<u8>) -> Finished {
-        let stderr = body.split_off(self.stdout_bytes.min(body.len()));
+        let mut stderr = body.split_off(self.stdout_bytes.min(body.len()));
+        let trace = stderr.split_off(self.stderr_bytes.min(stderr.len()));
         Finished {
             ended: self.ended,
             stdout: body,
             stderr,
             duration: self.duration,
+            trace: self.trace.map(|told| told.map(|_| trace)),
         }
     }
 }
@@ -289,12 +312,13 @@ mod tests {
     }
 
     #[test]
-    fn an_end_keeps_both_outputs_apart() {
+    fn an_end_keeps_outputs_and_trace_apart() {
         let finished = Finished {
             ended: Ended::Code(3),
             stdout: b"out".to_vec(),
             stderr: vec![0, 255],
             duration: Duration::from_millis(5),
+            trace: Some(Ok(b"trace".to_vec())),
         };
         let (end, body) = EndOf::pack(1, &finished);
         let bytes = encode(&FromAgent::Ended(end), &body);
@@ -307,6 +331,7 @@ mod tests {
             (finished.stdout, finished.stderr)
         );
         assert_eq!(back.ended, Ended::Code(3));
+        assert_eq!(back.trace, finished.trace);
     }
 
     #[test]

@@ -262,6 +262,7 @@ fn crashed(why: &StackError) -> Finished {
         stdout: Vec::new(),
         stderr: format!("probe9p: {why}\n").into_bytes(),
         duration: Duration::ZERO,
+        trace: None,
     }
 }
 

@@ -14,6 +14,7 @@ pub mod frame;
 pub mod link;
 pub mod process;
 mod shim;
+mod tracer;
 
 use std::{
     collections::HashMap,
@@ -269,6 +270,7 @@ where
                     stdout: Vec::new(),
                     stderr: format!("probe9p: no process can be started: {err}\n").into_bytes(),
                     duration: Duration::ZERO,
+                    trace: None,
                 };
                 self.say_end(id, &finished)
             }
@@ -345,6 +347,7 @@ where
                 )
                 .into_bytes(),
                 duration: Duration::ZERO,
+                trace: None,
             };
             return self.say_end(id, &finished);
         }

@@ -7,7 +7,7 @@
 
 use std::{
     fs,
-    io::{self, Read},
+    io::{self, Read, Write},
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
         unix::net::UnixStream,
@@ -32,12 +32,16 @@ use serde::{Deserialize, Serialize};
 use super::{
     descendants, exec,
     frame::{self, EndOf, Pieces, Run},
+    tracer::Tracer,
 };
 use crate::stack::{Ended, Finished};
 
 /// How long killed processes may take to go away before the volume is taken to hold them, and how long they
 /// may take once it was aborted.
 pub const GRACE: Duration = Duration::from_secs(3);
+
+/// How long a tracer may take to be attached: in an emulated guest starting a program takes seconds.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The most of each output, in bytes, that is kept.
 const MOST_OUTPUT: usize = 1 << 20;
@@ -152,14 +156,48 @@ fn supervise(run: Run, agent: &mut UnixStream, watch: &mut Watch) -> io::Result<
     let (stdout, child_stdout) = pipe2(OFlag::O_CLOEXEC)?;
     let (stderr, child_stderr) = pipe2(OFlag::O_CLOEXEC)?;
     let supervisor = process::id();
-    let started = Instant::now();
+    let word = match spec.tracer {
+        Some(_) => Some(UnixStream::pair()?),
+        None => None,
+    };
+    let mut started = Instant::now();
     // SAFETY: this process has one thread.
     let main = match unsafe { fork() }? {
         ForkResult::Parent { child } => child,
-        ForkResult::Child => exec::run(&spec, line, &child_stdout, &child_stderr, supervisor),
+        ForkResult::Child => {
+            let outputs = [child_stdout.as_fd(), child_stderr.as_fd()];
+            exec::run(
+                &spec,
+                line,
+                outputs,
+                word.map(|(_, child)| child),
+                supervisor,
+            )
+        }
     };
     drop((child_stdout, child_stderr));
     watch.outputs = vec![Output::new(stdout)?, Output::new(stderr)?];
+    let mut tracer = None;
+    if let (Some(words), Some((mut word, child))) = (&spec.tracer, word) {
+        drop(child);
+        let patience = spec.limit.min(PATIENCE);
+        word.set_read_timeout(Some(patience))?;
+        // What it does before is no matter of the command's. It may also fail there, or wait for the volume.
+        let attached = match word.read(&mut [0]) {
+            Ok(1) => Tracer::attach(words, main, patience),
+            _ => Err("the command did not come to begin".into()),
+        };
+        let _ = word.write_all(b"!");
+        tracer = Some(match attached {
+            Ok((tracer, said)) => {
+                // Nobody reads it, but it must not be held up.
+                watch.outputs.push(Output::new(said)?);
+                Ok(tracer)
+            }
+            Err(why) => Err(why),
+        });
+        started = Instant::now();
+    }
     let (ended, duration) = watch.until_main_ends(id, main, agent, started, spec.limit)?;
 
     let mut seen = |_, _| {};
@@ -187,6 +225,7 @@ fn supervise(run: Run, agent: &mut UnixStream, watch: &mut Watch) -> io::Result<
         stdout,
         stderr,
         duration,
+        trace: tracer.map(|tracer| tracer.and_then(Tracer::finish)),
     };
     let (end, body) = EndOf::pack(id, &finished);
     frame::write(agent, &FromShim::Ended(end), &body)?;
