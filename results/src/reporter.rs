@@ -12,6 +12,7 @@ mod jsonl;
 mod junit;
 pub(crate) mod table;
 mod tap;
+mod why;
 
 pub use json::Json;
 pub use jsonl::JsonLines;

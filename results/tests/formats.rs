@@ -34,6 +34,7 @@ fn table_in_a_narrow_terminal() {
     let narrow = Look {
         colour: false,
         width: 60,
+        ..Look::default()
     };
     let table = written(Format::Table, narrow, &run(cases(), vec![]));
     insta::assert_snapshot!(table);

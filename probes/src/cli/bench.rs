@@ -35,6 +35,7 @@ use super::{
     Exit, Failure, Outcome,
     interrupt::Interrupt,
     sinks::Sinks,
+    terminal::look,
     values::scale,
     volume_args::{VolumeArgs, bring_up},
 };
@@ -111,7 +112,7 @@ impl Bench {
         let variants = variants::variants(&base, &self.stack, &self.sweep);
         let names: Vec<String> = variants.iter().map(|one| one.name.clone()).collect();
         let mut written = match &variants[..] {
-            [_] => Written::One(Sinks::open(self.format, self.out.as_deref(), None)?),
+            [_] => Written::One(Sinks::open(self.format, look(), self.out.as_deref(), None)?),
             _ => Written::Many(Many::open(self.format, self.out.as_deref(), names.clone())?),
         };
         let plot = self.plot.as_deref();

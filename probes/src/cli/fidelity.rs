@@ -136,7 +136,7 @@ impl FidelityOf {
         };
         for (name, wanted, up) in stacks {
             eprintln!("probe9p: {} cases on {name}", cases.len());
-            let options = self.options(&wanted, &up);
+            let options = self.options(&wanted, &up, &cases);
             let (report, ending) = report((&wanted, &up), &cases, options, &cancel);
             ran.reports.extend(report);
             match ending {
@@ -219,8 +219,8 @@ impl FidelityOf {
     }
 
     /// Remedies are not tried: they would tell of the volume what is known already.
-    fn options(&self, wanted: &Wanted, up: &Volume) -> Options {
-        let jobs = (self.jobs).map_or_else(|| jobs(wanted.client), usize::from);
+    fn options(&self, wanted: &Wanted, up: &Volume, cases: &[PlannedCase]) -> Options {
+        let jobs = (self.jobs).map_or_else(|| jobs(wanted.client, cases), usize::from);
         Options {
             jobs,
             repeat: 1,

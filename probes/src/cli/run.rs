@@ -7,11 +7,13 @@ use super::{
     interrupt::Interrupt,
     select_args::SelectArgs,
     sinks::Sinks,
+    terminal::look,
     threshold::ThresholdArgs,
     values::scale,
     volume_args::{VolumeArgs, bring_up},
 };
 use clap::Args;
+use probes::case::PlannedCase;
 use probes::runner::{
     cancel::Cancel,
     clock,
@@ -22,7 +24,7 @@ use probes::runner::{
     volume::{Volume, Wanted},
     whole,
 };
-use results::{Event, Format, RunStarted};
+use results::{Event, Format, Look, RunStarted};
 
 /// Options of `probe9p run`.
 #[derive(Debug, Args)]
@@ -40,7 +42,7 @@ pub struct Run {
     )]
     path: Option<PathBuf>,
 
-    /// How many cases run at once [default: one a processor, and one more outside of guests]
+    /// How many cases run at once [default: one a processor in guests, else one more, or three a processor where all are operations]
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), help_heading = "How it runs")]
     jobs: Option<u16>,
     /// Multiply every time limit
@@ -94,7 +96,15 @@ impl Run {
             }
             (cases, part) = (mine, Some(told));
         }
-        let mut sinks = Sinks::open(self.format, self.out.as_deref(), self.jsonl.as_deref())?;
+        let mut sinks = Sinks::open(
+            self.format,
+            Look {
+                whole_evidence: self.explain,
+                ..look()
+            },
+            self.out.as_deref(),
+            self.jsonl.as_deref(),
+        )?;
         let cancel = Arc::new(Cancel::default());
         let interrupt = Interrupt::watch(Arc::clone(&cancel))?;
 
@@ -105,7 +115,7 @@ impl Run {
             eprintln!("probe9p: the directories of the cases stay in {native} and {volume}");
         }
         let mut done = 0;
-        let options = self.options(&wanted, &up);
+        let options = self.options(&wanted, &up, &cases);
         let ended = whole::run(&wanted, &up, &cases, options, &cancel, &mut |event| {
             if let Event::CaseFinished(case) = event {
                 done += 1;
@@ -149,8 +159,8 @@ impl Run {
         }
     }
 
-    fn options(&self, wanted: &Wanted, up: &Volume) -> Options {
-        let jobs = (self.jobs).map_or_else(|| jobs(wanted.client), usize::from);
+    fn options(&self, wanted: &Wanted, up: &Volume, cases: &[PlannedCase]) -> Options {
+        let jobs = (self.jobs).map_or_else(|| jobs(wanted.client, cases), usize::from);
         Options {
             jobs,
             repeat: self.repeat,

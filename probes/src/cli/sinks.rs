@@ -7,12 +7,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use results::{Event, Format, Reporter};
+use results::{Event, Format, Look, Reporter};
 
 use super::{
     Failure,
     keep::{ReportFile, cannot, lines_file},
-    terminal::{Progress, look},
+    terminal::Progress,
 };
 
 /// The consumers of one run's events.
@@ -24,11 +24,16 @@ pub struct Sinks {
 }
 
 impl Sinks {
-    /// Opens all of them.
+    /// Opens all of them; standard output as it is to look.
     ///
     /// # Errors
     /// When a file cannot be made.
-    pub fn open(format: Format, out: Option<&Path>, jsonl: Option<&Path>) -> Result<Self, Failure> {
+    pub fn open(
+        format: Format,
+        look: Look,
+        out: Option<&Path>,
+        jsonl: Option<&Path>,
+    ) -> Result<Self, Failure> {
         let mut files: Vec<(PathBuf, Box<dyn Reporter>)> = Vec::new();
         if let Some(path) = out {
             files.push((path.to_owned(), Box::new(ReportFile::new(path)?)));
@@ -37,7 +42,7 @@ impl Sinks {
             files.push((path.to_owned(), Box::new(lines_file(path)?)));
         }
         Ok(Sinks {
-            stdout: Some(format.reporter(io::stdout(), look())),
+            stdout: Some(format.reporter(io::stdout(), look)),
             files,
             // The table is written as results come, so it is its own progress.
             progress: Progress::new(format != Format::Table),

@@ -25,6 +25,7 @@ pub fn look() -> Look {
     Look {
         colour: terminal && !plain,
         width,
+        ..Look::default()
     }
 }
 

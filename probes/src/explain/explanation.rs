@@ -190,12 +190,16 @@ pub fn with_calls(result: &CaseResult, differences: &[Difference]) -> CaseResult
 
 /// Where the traces part, a line each.
 pub fn lines(differences: &[Difference]) -> impl Iterator<Item = String> {
-    let side = |step: &Option<Step>| step.as_ref().map(|step| step.text.clone());
-    differences.iter().filter_map(move |difference| {
-        Some(match (side(&difference.volume), side(&difference.native)) {
-            (Some(volume), Some(native)) => format!("{volume}; natively {native}"),
-            (Some(volume), None) => format!("{volume}; not natively"),
-            (None, Some(native)) => format!("natively alone: {native}"),
+    differences.iter().filter_map(|difference| {
+        Some(match (&difference.volume, &difference.native) {
+            (Some(volume), Some(native)) => {
+                // Of the very same call only what came of it.
+                let call = format!("{}({}) = ", volume.call, volume.args);
+                let natively = native.text.strip_prefix(&call).unwrap_or(&native.text);
+                format!("{}; natively {natively}", volume.text)
+            }
+            (Some(volume), None) => format!("{}; not natively", volume.text),
+            (None, Some(native)) => format!("natively alone: {}", native.text),
             (None, None) => return None,
         })
     })

@@ -71,7 +71,7 @@ pub fn diagnose(result: &CaseResult) -> Option<Cause> {
 /// How much of what traces show a result keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Detail {
-    /// Of a known cause the calls that fail on the volume alone, if any do.
+    /// Of a known cause the calls that fail on the volume alone, if any do, else those that differ there.
     Calls,
     /// Each place where the traces part.
     Whole,
@@ -101,8 +101,12 @@ pub fn traced(
         true => explanation::cause(result, &differences).unwrap_or(known),
         false => known,
     };
-    if cause.id != UNMATCHED && detail == Detail::Calls && differences.iter().any(fails) {
-        differences.retain(fails);
+    if cause.id != UNMATCHED && detail == Detail::Calls {
+        // What was not called on the volume follows from what was seen there.
+        match differences.iter().any(fails) {
+            true => differences.retain(fails),
+            false => differences.retain(|difference| difference.kind != Kind::OnlyNatively),
+        }
     }
     let most = match detail {
         Detail::Calls => KEPT_DIFFERENCES,

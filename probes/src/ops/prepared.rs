@@ -298,21 +298,21 @@ fn limit(at: &Path) -> rustix::io::Result<()> {
 }
 
 /// Runs `body` where `what` is in the case's directory: on a volume it is there already, natively it is made now, in a
-/// process with a mount namespace of its own.
+/// mount namespace of its own. In another process on both sides, so that traces of both are of the same processes.
 ///
 /// # Errors
 /// The body's; [`Stop::NotRun`] with what this machine cannot make.
 pub fn with(what: Prepared, body: impl FnOnce() -> CaseOutcome) -> CaseOutcome {
-    if std::env::var_os(PREPARED).is_some() {
-        return body();
-    }
+    let is_there = std::env::var_os(PREPARED).is_some();
     fork(|_| {
-        private_mounts()?;
-        for name in what.names() {
-            fs::create_dir(name).call("mkdir", name)?;
+        if !is_there {
+            private_mounts()?;
+            for name in what.names() {
+                fs::create_dir(name).call("mkdir", name)?;
+            }
+            let here = std::env::current_dir().call("getcwd", "")?;
+            what.mount(&here, None, None).map_err(Stop::NotRun)?;
         }
-        let here = std::env::current_dir().call("getcwd", "")?;
-        what.mount(&here, None, None).map_err(Stop::NotRun)?;
         body()
     })?
     .join()

@@ -5,6 +5,7 @@
 //! of the plan; one under which the volume dies twice is what kills it, and its verdict is `crashes`.
 
 use std::{
+    cmp::Reverse,
     collections::{HashMap, VecDeque},
     ffi::OsString,
     sync::{Arc, Mutex, mpsc},
@@ -129,8 +130,10 @@ impl<'a> Engine<'a> {
 
     /// Runs `cases` and emits what happens as it happens.
     pub fn run(&self, cases: &[PlannedCase], emit: &mut dyn FnMut(&Event)) -> Ending {
-        let (alone, together): (Vec<usize>, Vec<usize>) =
+        let (alone, mut together): (Vec<usize>, Vec<usize>) =
             (0..cases.len()).partition(|&index| cases[index].alone);
+        // Who may take long starts first, so that at the end nobody waits for one of them.
+        together.sort_by_key(|&index| Reverse(cases[index].limit));
         let mut late = alone;
         let stages = [
             (Company::Others, self.options.jobs.max(1)),

@@ -25,14 +25,20 @@ pub mod whole;
 
 use std::thread;
 
-use self::volume::Client;
+use results::CaseKind;
 
-/// How many cases run at once unless someone says: one a processor in a guest, which has one of its own, and else one
-/// more, since a case waits for the volume's processes about as long as it computes.
-pub fn jobs(client: Client) -> usize {
+use self::volume::Client;
+use crate::case::PlannedCase;
+
+/// How many of these cases run at once unless someone says: one a processor in a guest, which has one of its own. Else one
+/// more, since a case waits for the volume's processes about as long as it computes; and of operations, which do nothing
+/// but wait, three a processor.
+pub fn jobs(client: Client, cases: &[PlannedCase]) -> usize {
     let processors = thread::available_parallelism().map_or(1, usize::from);
+    let operations = cases.iter().all(|case| case.kind == CaseKind::Op);
     match client {
         Client::Uml | Client::Qemu => processors,
+        Client::Auto | Client::Fuse | Client::Kernel if operations => 3 * processors,
         Client::Auto | Client::Fuse | Client::Kernel => processors + 1,
     }
 }

@@ -164,7 +164,7 @@ impl Side {
         if let Some(path) = env::var_os("PATH") {
             command = command.env(find::TOOLS_PATH, path);
         }
-        let temporary = self.temporary(&here)?;
+        let temporary = self.temporary()?;
         if let Some(dir) = &temporary {
             command = command.env("TMPDIR", dir);
         }
@@ -330,14 +330,14 @@ impl Side {
         Ok((here, self.there.join(&name)))
     }
 
-    /// Makes the directory for the temporary files of the child whose fresh directory is `here`.
-    fn temporary(&self, here: &Path) -> Result<Option<PathBuf>, StackError> {
+    /// Makes a directory for a child's temporary files.
+    fn temporary(&self) -> Result<Option<PathBuf>, StackError> {
         let Some(local) = &self.local else {
             return Ok(None);
         };
-        let name = here.file_name().unwrap_or_default().to_string_lossy();
-        // Its number alone: sockets in it have short names only.
-        let number = name.split('-').next().unwrap_or_default();
+        // Other sides have theirs in the same place. A number alone: sockets in it have short names only.
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let dir = local.join(format!("tmp-{}-{number}", self.name));
         self.make(&dir).map_err(|error| unmade(&dir, &error))?;
         Ok(Some(dir))

@@ -71,13 +71,17 @@ pub struct Difference {
 
 /// The calls that concern files below `dir`, ready to be compared.
 pub fn steps(calls: &[Call], dir: &Path) -> Vec<Step> {
-    let names = processes(calls);
+    let concern = |call: &Call| normal::concerns(call, dir) && !is_about_the_program_itself(call);
+    let concerned: HashSet<u32> = (calls.iter().filter(|call| concern(call)))
+        .map(|call| call.pid)
+        .collect();
+    let names = processes(calls, &concerned);
     let name = |pid| names.get(&pid).cloned().unwrap_or_default();
     let ends = ends(calls);
     calls
         .iter()
         .zip(ends)
-        .filter(|(call, _)| normal::concerns(call, dir) && !is_about_the_program_itself(call))
+        .filter(|(call, _)| concern(call))
         .map(|(call, end)| step(call, end, dir, name(call.pid)))
         .collect()
 }
@@ -152,30 +156,43 @@ fn files(args: &str) -> String {
     }
 }
 
-/// What each process is called: `0` is the first, `0.1` its first child.
-fn processes(calls: &[Call]) -> HashMap<u32, String> {
-    let mut names: HashMap<u32, String> = HashMap::new();
-    let mut children: HashMap<u32, u32> = HashMap::new();
-    if let Some(first) = calls.first() {
-        names.insert(first.pid, "0".to_owned());
-    }
+/// What each process is called: `0` is the first, `0.1` its first child. Children are counted that are among `concerned`,
+/// or have descendants there: a program may start others that have nothing to do with the directory on one side alone.
+fn processes(calls: &[Call], concerned: &HashSet<u32>) -> HashMap<u32, String> {
     // A child's first calls may stand before its parent's `clone` has returned, but not before it began.
-    for call in calls {
-        if !matches!(&*call.name, "clone" | "clone3" | "fork" | "vfork") {
-            continue;
+    let started: Vec<(u32, u32)> = calls.iter().filter_map(started).collect();
+    let mut counted = concerned.clone();
+    for (parent, child) in started.iter().rev() {
+        if counted.contains(child) {
+            counted.insert(*parent);
         }
-        let End::Value(value) = &call.end else {
-            continue;
-        };
-        let Some(child) = value.split_whitespace().next().and_then(|v| v.parse().ok()) else {
-            continue;
-        };
-        let count = children.entry(call.pid).or_default();
-        *count += 1;
-        let parent = names.get(&call.pid).cloned().unwrap_or_default();
-        names.insert(child, format!("{parent}.{count}"));
+    }
+    let mut names: HashMap<u32, String> = HashMap::new();
+    // A case that runs twice has one process after the other.
+    let children: HashSet<u32> = started.iter().map(|(_, child)| *child).collect();
+    for call in calls.iter().filter(|call| !children.contains(&call.pid)) {
+        names.entry(call.pid).or_insert_with(|| "0".to_owned());
+    }
+    let mut count: HashMap<u32, u32> = HashMap::new();
+    for (parent, child) in started {
+        if counted.contains(&child) {
+            let count = count.entry(parent).or_default();
+            *count += 1;
+            let parent = names.get(&parent).cloned().unwrap_or_default();
+            names.insert(child, format!("{parent}.{count}"));
+        }
     }
     names
+}
+
+/// The process that started another, and that one, if a call did.
+fn started(call: &Call) -> Option<(u32, u32)> {
+    let End::Value(value) = &call.end else {
+        return None;
+    };
+    let starts = matches!(&*call.name, "clone" | "clone3" | "fork" | "vfork");
+    let child = value.split_whitespace().next().filter(|_| starts)?;
+    Some((call.pid, child.parse().ok()?))
 }
 
 /// Lays `volume` beside `native` and returns where they differ, oldest first by the volume's own time.
@@ -368,6 +385,17 @@ mod tests {
             shown(&differences(&native, &volume)),
             ["Fails: mkdir(\"y\", 0777) = 0 | mkdir(\"y\", 0777) = EIO"]
         );
+    }
+
+    #[test]
+    fn a_process_that_has_nothing_to_do_with_the_directory_is_not_counted() {
+        let native = trace(
+            "5 1.0 vfork() = 6\n6 1.1 getpid() = 6\n5 1.3 vfork() = 7\n7 1.4 mkdir(\"y\", 0777) = 0\n",
+            "/n",
+        );
+        let volume = trace("90 1.0 vfork() = 93\n93 1.3 mkdir(\"y\", 0777) = 0\n", "/v");
+        assert_eq!(native[0].process, "0.1");
+        assert_eq!(differences(&native, &volume), []);
     }
 
     #[test]

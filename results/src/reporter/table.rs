@@ -3,7 +3,7 @@
 
 use std::io;
 
-use super::{Reporter, out_of_order};
+use super::{Reporter, out_of_order, why::Told};
 use crate::{
     BenchResult, CaseResult, Event, Latency, Observation, Outcome, ReportBuilder, RunStarted,
     Samples, Verdict, WireCount,
@@ -17,6 +17,8 @@ pub struct Look {
     pub colour: bool,
     /// How many columns there are. Long ids may stand over.
     pub width: usize,
+    /// Whether all that shows a cause stands under a case, instead of the first piece of it.
+    pub whole_evidence: bool,
 }
 
 impl Default for Look {
@@ -24,6 +26,7 @@ impl Default for Look {
         Look {
             colour: false,
             width: 120,
+            whole_evidence: false,
         }
     }
 }
@@ -38,14 +41,13 @@ const UNIT: usize = 5;
 const INTERVAL: usize = 26;
 /// Fewer columns than this are not worth a title.
 const LEAST_TITLE: usize = 30;
-/// How many pieces of evidence are shown; the report has all.
-const EVIDENCE: usize = 3;
 
 /// Writes the table as results come.
 pub struct Table<W> {
     out: W,
     look: Look,
     builder: ReportBuilder,
+    told: Told,
     id_columns: usize,
     cases_headed: bool,
     bench_headed: bool,
@@ -58,6 +60,7 @@ impl<W: io::Write> Table<W> {
             out,
             look,
             builder: ReportBuilder::default(),
+            told: Told::default(),
             id_columns: 0,
             cases_headed: false,
             bench_headed: false,
@@ -110,33 +113,10 @@ impl<W: io::Write> Table<W> {
         if case.verdict == Verdict::Works {
             return Ok(());
         }
-        self.under("", &case.note)?;
-        if let Some(cause) = &case.cause {
-            self.under("cause: ", &format!("{}: {}", cause.id, cause.summary))?;
-            for evidence in cause
-                .evidence
-                .iter()
-                .filter(|e| !case.note.contains(e.as_str()))
-                .take(EVIDENCE)
-            {
-                self.under("  seen: ", evidence)?;
-            }
-        }
-        // Those that help come first.
-        for verified in [true, false] {
-            for remedy in case.remedies.iter().filter(|r| r.verified == verified) {
-                if verified {
-                    let mark = self.paint(GREEN, "✓ verified remedy: ");
-                    self.under_painted("✓ verified remedy: ", &mark, &remedy.title)?;
-                } else {
-                    let why = if remedy.detail.is_empty() {
-                        "no detail"
-                    } else {
-                        &remedy.detail
-                    };
-                    self.under("- not verified: ", &format!("{} ({why})", remedy.title))?;
-                }
-            }
+        for line in self.told.lines(case, self.look.whole_evidence) {
+            let code = if line.helps { GREEN } else { DIM };
+            let label = self.paint(code, line.label);
+            self.under(line.label, &label, &line.text)?;
         }
         Ok(())
     }
@@ -241,12 +221,7 @@ impl<W: io::Write> Table<W> {
     }
 
     /// Lines under a case, each aligned with the first.
-    fn under(&mut self, label: &str, text: &str) -> io::Result<()> {
-        let painted = self.paint(DIM, label);
-        self.under_painted(label, &painted, text)
-    }
-
-    fn under_painted(&mut self, label: &str, painted: &str, text: &str) -> io::Result<()> {
+    fn under(&mut self, label: &str, painted: &str, text: &str) -> io::Result<()> {
         if text.trim().is_empty() {
             return Ok(());
         }

@@ -273,6 +273,7 @@ submit!(
     )
     .source("inotify(7): max_user_watches")
     .needed_by(&["IDEs", "webpack", "Syncthing"])
+    .limit_secs(180)
 );
 
 fn many_watches(_: &mut Ctx) -> CaseOutcome {

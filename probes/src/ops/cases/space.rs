@@ -213,6 +213,7 @@ submit!(
         "LevelDB",
         "rustc and linkers"
     ])
+    .limit_secs(180)
 );
 
 fn many_open(_: &mut Ctx) -> CaseOutcome {

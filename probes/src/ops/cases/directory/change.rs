@@ -9,6 +9,7 @@ submit!(
     Case::new("directory.delete_while_listing", "a directory is emptied by removing each entry as it is listed", delete_while_listing)
         .source("POSIX readdir(): entries that stay are returned once; microsoft/WSL#138, phdeniel/nfs-ganesha#57")
         .needed_by(&["rm -r", "find -delete", "Python shutil.rmtree", "Go os.RemoveAll"])
+    .limit_secs(180)
 );
 
 fn delete_while_listing(_: &mut Ctx) -> CaseOutcome {
@@ -35,6 +36,7 @@ submit!(
     )
     .source("POSIX readdir()")
     .needed_by(&["build systems", "mail servers", "log shippers"])
+    .limit_secs(180)
 );
 
 fn add_while_listing(_: &mut Ctx) -> CaseOutcome {
@@ -78,6 +80,7 @@ submit!(
     )
     .source("POSIX readdir()")
     .needed_by(&["batch renamers", "mail servers (new to cur)", "spoolers"])
+    .limit_secs(180)
 );
 
 fn rename_while_listing(_: &mut Ctx) -> CaseOutcome {

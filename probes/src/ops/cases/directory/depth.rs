@@ -94,6 +94,7 @@ submit!(
         "fuzzers",
         "npm before version 3"
     ])
+    .limit_secs(180)
 );
 
 fn path_max_depth(_: &mut Ctx) -> CaseOutcome {

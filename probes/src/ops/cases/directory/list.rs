@@ -101,6 +101,7 @@ submit!(
     .source("POSIX readdir(), telldir(), seekdir()")
     .needed_by(&["mail and news spools", "object caches (ccache, Nix store)", "git (loose objects)", "session stores"])
     .needs(&[Need::ManyEntries])
+    .limit_secs(180)
 );
 
 fn hundred_thousand(_: &mut Ctx) -> CaseOutcome {

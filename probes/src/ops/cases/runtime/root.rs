@@ -133,6 +133,13 @@ fn small_root(ctx: &mut Ctx) -> CaseOutcome {
     let mut file = fs::File::create_new(&name).call("open", &name)?;
     // Without a name nothing is left of it, whatever happens to this process.
     fs::remove_file(&name).call("unlink", &name)?;
+    // As programs do that make sure of their room first; it is at once told that there is not enough.
+    match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, MUCH as u64) {
+        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {}
+        made => {
+            return made.call("fallocate", format_args!("a file in {place}, {MUCH} bytes"));
+        }
+    }
     let chunk = vec![b'.'; 1 << 20];
     for _ in 0..MUCH / chunk.len() {
         file.write_all(&chunk)
