@@ -157,3 +157,41 @@ fn what_works_needs_no_explanation_and_several_cases_are_too_many() {
         .says(2, "one is explained at a time");
     place.run(&["explain", "no.such"]).says(2, "no.such");
 }
+
+#[test]
+fn every_case_of_a_long_run_that_fails_shows_the_call_that_fails_on_the_volume() {
+    let name = "every_case_of_a_long_run_that_fails_shows_the_call_that_fails_on_the_volume";
+    if let Some(why) = lacking() {
+        println!("skipped: {name}: {why}");
+        return;
+    }
+    let place = Place::new();
+    let families = "mmap,xattr,rename,lock,permission";
+    let args = [
+        "run", "--ops", families, "--client", "fuse", "--format", "json",
+    ];
+    let report = place.run(&args).json();
+    let cases = report["cases"].as_array().unwrap();
+    assert!(cases.len() > 100, "{}", cases.len());
+    let refused = cases.iter().filter_map(|case| {
+        let errno = case["volume"]["errno"].as_str()?;
+        (!case["cause"].is_null()).then(|| {
+            (
+                &case["id"],
+                &case["cause"]["evidence"],
+                format!(" = {errno}"),
+            )
+        })
+    });
+    let mut count = 0;
+    for (id, evidence, errno) in refused {
+        let shows = |line: &Value| line.as_str().unwrap().contains(&errno);
+        assert!(
+            evidence.as_array().unwrap().iter().any(shows),
+            "{id}: {evidence:#}"
+        );
+        count += 1;
+    }
+    assert!(count > 20, "{count}");
+    assert_eq!(place.left(), [""; 0]);
+}

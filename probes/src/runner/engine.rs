@@ -219,8 +219,24 @@ impl<'a> Engine<'a> {
         }
     }
 
-    /// Runs one case to its verdict, its remedies and its cause.
+    /// Runs one case to its verdict, its remedies and its cause. What fails while the volume is lost may have failed of
+    /// that, by whoever's fault, before the loss was known.
     fn case(&self, case: &PlannedCase, company: Company) -> Result<CaseResult, StackError> {
+        let losses = self.volume.world.losses();
+        let result = self.judged(case, company)?;
+        if company == Company::Others
+            && !agrees(result.verdict)
+            && self.volume.world.losses() != losses
+        {
+            return Err(StackError::Lost(format!(
+                "the volume was lost while {} failed on it",
+                case.id
+            )));
+        }
+        Ok(result)
+    }
+
+    fn judged(&self, case: &PlannedCase, company: Company) -> Result<CaseResult, StackError> {
         let mut native = Vec::new();
         let mut volume = Vec::new();
         let mut traces = None;

@@ -151,6 +151,8 @@ pub struct Revived {
 struct State {
     live: Option<Arc<Live>>,
     stopped: bool,
+    /// How many that were brought up are no more, those that are known to be lost apart.
+    ended: u64,
 }
 
 impl Revived {
@@ -173,6 +175,7 @@ impl Revived {
         }
         // Down first: two servers of one export would see each other's changes late.
         if let Some(old) = state.live.take() {
+            state.ended += 1;
             old.end();
         }
         let live = Arc::new(bring_up()?);
@@ -197,9 +200,18 @@ impl Revived {
 
     /// Brings it down.
     pub fn end(&self) {
-        if let Some(live) = lock(&self.state).live.take() {
+        let mut state = lock(&self.state);
+        if let Some(live) = state.live.take() {
+            state.ended += 1;
             live.end();
         }
+    }
+
+    /// How many times it went down or was lost.
+    pub fn losses(&self) -> u64 {
+        let state = lock(&self.state);
+        let lost = (state.live.as_ref()).is_some_and(|live| live.link.over().is_some());
+        state.ended + u64::from(lost)
     }
 }
 

@@ -358,6 +358,12 @@ pub trait World: Send + Sync {
         false
     }
 
+    /// How many times the volume has gone down or was lost so far: what a command saw of it while that changed says nothing
+    /// of the command.
+    fn losses(&self) -> u64 {
+        0
+    }
+
     /// What has gone over the wire between client and server so far, where the server counts it: our own does.
     fn wire(&self) -> Option<Wire> {
         None

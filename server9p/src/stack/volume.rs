@@ -452,6 +452,10 @@ impl World for VolumeWorld {
         can
     }
 
+    fn losses(&self) -> u64 {
+        self.revived.losses()
+    }
+
     fn wire(&self) -> Option<Wire> {
         let counts = self.place.source == Source::Server(Server::Own);
         counts.then(|| self.place.counters.read())

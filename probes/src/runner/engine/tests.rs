@@ -4,7 +4,7 @@ use std::{
     path::Path,
     sync::{
         Condvar,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -20,6 +20,7 @@ struct Scripted {
     traced: Mutex<Vec<String>>,
     stopped: AtomicBool,
     company: Company,
+    losses: AtomicU64,
 }
 
 /// Who is in a world at once.
@@ -75,6 +76,7 @@ impl Scripted {
             traced: Mutex::default(),
             stopped: AtomicBool::new(false),
             company: Company::default(),
+            losses: AtomicU64::new(0),
         })
     }
 
@@ -128,6 +130,10 @@ impl World for Scripted {
             "fails" | "fails_by_cause" if self.volume && !words.contains(&"mended") => line(error),
             "fails_twice_of_three" if self.volume && self.times(script) != 2 => line(error),
             "fails_untraced" if self.volume && !traced => line(error),
+            "fails_of_a_loss" if self.volume && self.times(script) <= 2 => {
+                self.losses.fetch_add(1, Ordering::SeqCst);
+                line(error)
+            }
             "kills" if self.volume => Err(StackError::Lost("the daemon died".into())),
             "is_killed" if self.volume && self.times(script) == 1 => {
                 Err(StackError::Lost("the daemon died".into()))
@@ -135,6 +141,10 @@ impl World for Scripted {
             "gone" if self.volume => Err(StackError::Unavailable("no more mounts".into())),
             _ => line(ok),
         }
+    }
+
+    fn losses(&self) -> u64 {
+        self.losses.load(Ordering::SeqCst)
     }
 
     fn stop(&self) {
@@ -352,6 +362,15 @@ fn what_kills_the_volume_crashes_and_its_neighbours_do_not() {
             ("test.kills", Verdict::Crashes)
         ]
     );
+}
+
+#[test]
+fn what_failed_while_the_volume_was_lost_is_tried_alone() {
+    let bench = Bench::new();
+    let (results, ending) = bench.run(&[case("fails_of_a_loss"), case("fine")]);
+    assert!(matches!(ending, Ending::Complete), "{ending:?}");
+    let verdicts: Vec<_> = results.iter().map(|r| (r.verdict, r.runs)).collect();
+    assert_eq!(verdicts, [(Verdict::Works, 1), (Verdict::Works, 1)]);
 }
 
 #[test]
