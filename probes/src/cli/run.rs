@@ -137,8 +137,8 @@ impl Run {
         });
         if let Some(why) = ended.untraced {
             eprintln!(
-                "probe9p: not all causes have the calls that show them: {why} (`apt install strace` brings strace; without \
-                 it `probe9p explain CASE` shows what the server was asked and refused)"
+                "probe9p: not all causes have the calls that show them: {why}; `apt install strace` brings strace, and \
+                 without it `probe9p explain CASE` shows what the server was asked and refused"
             );
         }
         self.end(

@@ -72,13 +72,12 @@ pub fn run(
         };
         let take = || Traces::take(native, volume, case, limit, false).ok();
         // What hangs or kills its volume is not run again for this.
-        let may = !matches!(result.verdict, Verdict::Hangs | Verdict::Crashes)
-            && untraced.get().is_none()
-            && !cancel.asked();
+        let ends = !matches!(result.verdict, Verdict::Hangs | Verdict::Crashes);
+        let may = ends && untraced.get().is_none() && !cancel.asked();
         let Some(traces) = traces.or_else(|| (wanted && may).then(take).flatten()) else {
             return Some(known);
         };
-        if let Err(why) = traces.differences() {
+        if let (Err(why), true) = (traces.differences(), ends) {
             untraced.get_or_init(|| why.to_owned());
         }
         let detail = match retrace {

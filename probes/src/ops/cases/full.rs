@@ -238,6 +238,7 @@ submit!(
     .source("write(2): EDQUOT; quota(1)")
     .needed_by(&["home directories and shared hosts", "databases", "mail servers", "tar, cp, rsync"])
     .needs(&[Need::Quota, Need::SecondUser])
+    .limit_secs(120)
 );
 
 /// Runs `body` as a user whom a quota holds, in the file system that has one.
@@ -285,6 +286,7 @@ submit!(
         "mail servers"
     ])
     .needs(&[Need::Quota, Need::SecondUser])
+    .limit_secs(120)
 );
 
 fn quota_create(_: &mut Ctx) -> CaseOutcome {

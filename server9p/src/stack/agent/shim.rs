@@ -40,8 +40,8 @@ use crate::stack::{Ended, Finished};
 /// may take once it was aborted.
 pub const GRACE: Duration = Duration::from_secs(3);
 
-/// How long a tracer may take to be attached: in an emulated guest starting a program takes seconds.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a tracer may take to be attached: in an emulated guest, beside others, starting a program takes seconds.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The most of each output, in bytes, that is kept.
 const MOST_OUTPUT: usize = 1 << 20;
