@@ -9,5 +9,6 @@ pub mod helper;
 pub mod profile;
 pub mod serve;
 pub mod session;
+mod shared_memory;
 pub mod stack;
 pub mod wire;

@@ -6,7 +6,7 @@
 
 use std::{
     collections::HashMap,
-    os::fd::OwnedFd,
+    os::fd::{BorrowedFd, OwnedFd},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, Ordering},
@@ -195,7 +195,58 @@ impl Connection {
         self.send(frame, &[], Fate::Detached(fid)).map(drop)
     }
 
+    /// Sends several requests, none of which has a payload, in one go.
+    pub(super) fn submit_all(
+        self: &Arc<Self>,
+        frames: Vec<Vec<u8>>,
+    ) -> Result<Vec<Pending>, ClientError> {
+        let mut pending = Vec::with_capacity(frames.len());
+        let mut all = Vec::with_capacity(frames.iter().map(Vec::len).sum());
+        for mut frame in frames {
+            let tag = self.enter(&mut frame, Fate::Pending(None))?;
+            pending.push(Pending {
+                conn: Arc::clone(self),
+                tag: Some(tag),
+            });
+            all.extend_from_slice(&frame);
+        }
+        if let Err(why) = self.write(&all, &[]) {
+            self.fail(why.clone());
+            return Err(ClientError::Lost(why));
+        }
+        Ok(pending)
+    }
+
+    /// Sends a request without payload that a descriptor goes with, over a connection that has nothing in flight.
+    pub(super) fn submit_with(
+        self: &Arc<Self>,
+        mut frame: Vec<u8>,
+        descriptor: BorrowedFd<'_>,
+    ) -> Result<Pending, ClientError> {
+        let tag = self.enter(&mut frame, Fate::Pending(None))?;
+        if let Err(why) = lock(&self.writer).send_with(&frame, descriptor) {
+            self.fail(why.clone());
+            lock(&self.state).slots.remove(&tag);
+            return Err(ClientError::Lost(why));
+        }
+        Ok(Pending {
+            conn: Arc::clone(self),
+            tag: Some(tag),
+        })
+    }
+
     fn send(&self, mut frame: Vec<u8>, payload: &[u8], fate: Fate) -> Result<u16, ClientError> {
+        let tag = self.enter(&mut frame, fate)?;
+        if let Err(why) = self.write(&frame, payload) {
+            self.fail(why.clone());
+            lock(&self.state).slots.remove(&tag);
+            return Err(ClientError::Lost(why));
+        }
+        Ok(tag)
+    }
+
+    /// Gives a request a tag, by which its reply will be known.
+    fn enter(&self, frame: &mut [u8], fate: Fate) -> Result<u16, ClientError> {
         let is_version = frame[4] == kind::TVERSION;
         let tag = {
             let mut state = lock(&self.state);
@@ -218,11 +269,6 @@ impl Connection {
             tag
         };
         frame[5..7].copy_from_slice(&tag.to_le_bytes());
-        if let Err(why) = self.write(&frame, payload) {
-            self.fail(why.clone());
-            lock(&self.state).slots.remove(&tag);
-            return Err(ClientError::Lost(why));
-        }
         Ok(tag)
     }
 

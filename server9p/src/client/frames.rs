@@ -2,6 +2,7 @@
 
 use std::{
     io::IoSlice,
+    mem::MaybeUninit,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::Arc,
     time::Instant,
@@ -10,7 +11,7 @@ use std::{
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
-    net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, sendmsg},
+    net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recv, sendmsg},
 };
 
 use super::wire;
@@ -142,6 +143,28 @@ impl FrameWriter {
     pub(super) fn start(&mut self, length: usize) {
         self.written = 0;
         self.length = length;
+    }
+
+    /// Writes a short frame that a descriptor goes with.
+    pub(super) fn send_with(
+        &mut self,
+        frame: &[u8],
+        descriptor: BorrowedFd<'_>,
+    ) -> Result<(), String> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        let descriptors = [descriptor];
+        ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
+        match sendmsg(
+            &self.fd,
+            &[IoSlice::new(frame)],
+            &mut ancillary,
+            SendFlags::NOSIGNAL,
+        ) {
+            Ok(count) if count == frame.len() => Ok(()),
+            Ok(_) => Err("it took less than a whole message".into()),
+            Err(error) => Err(format!("writing to it failed: {error}")),
+        }
     }
 
     /// Writes as much of the frame, `head` and `payload`, as the socket takes without waiting.

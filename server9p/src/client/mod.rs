@@ -14,6 +14,7 @@ mod conn;
 mod error;
 mod fid;
 mod frames;
+mod lanes;
 mod ops;
 mod raw;
 mod types;
@@ -22,6 +23,7 @@ pub mod wire;
 pub use conn::{Connection, Pending};
 pub use error::ClientError;
 pub use fid::Fid;
+pub use lanes::Lane;
 pub use ops::{Client, DEFAULT_MSIZE};
 pub use raw::RawClient;
 pub use types::{

@@ -10,6 +10,7 @@ use super::{
     Attr, ClientError, Connection, DirEntries, Fid, GetattrMask, LockRequest, LockStatus, LockType,
     Pending, Qid, SetAttr, StatFs, Time,
     conn::{Reply, Sink},
+    lanes::Lanes,
     wire::{self, Decoder, Encoder, kind},
 };
 
@@ -22,8 +23,10 @@ const STOP_INTERVAL: Duration = Duration::from_millis(20);
 /// A 9P2000.L session. Cheap to clone; clones share the connection.
 #[derive(Debug, Clone)]
 pub struct Client {
-    conn: Arc<Connection>,
+    pub(super) conn: Arc<Connection>,
     msize: u32,
+    /// Memory that the server shares, if it does.
+    pub(super) lanes: Option<Arc<Lanes>>,
 }
 
 impl Client {
@@ -35,7 +38,11 @@ impl Client {
     pub fn connect(stream: OwnedFd, msize: u32) -> Result<Client, ClientError> {
         widen_buffers(&stream);
         let conn = Connection::new(stream, msize);
-        let mut client = Client { conn, msize };
+        let mut client = Client {
+            conn,
+            msize,
+            lanes: None,
+        };
         let version = Encoder::new(kind::TVERSION)
             .u32(msize)
             .bytes16(b"9P2000.L")?;
@@ -80,7 +87,7 @@ impl Client {
         if iounit == 0 { most } else { iounit.min(most) }
     }
 
-    fn check(reply: Reply, request: u8) -> Result<Reply, ClientError> {
+    pub(super) fn check(reply: Reply, request: u8) -> Result<Reply, ClientError> {
         if reply.kind == request + 1 {
             return Ok(reply);
         }

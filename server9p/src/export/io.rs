@@ -1,6 +1,7 @@
 //! Opening, reading, writing, syncing, and the end of a fid.
 
 use std::{
+    ops::Range,
     os::fd::{AsFd, BorrowedFd},
     sync::Arc,
 };
@@ -12,7 +13,10 @@ use rustix::{
 };
 
 use super::{Export, Fid, Locks, Result, behaviour::PartWritten, dir::OpenDir, fid::State};
-use crate::wire::{READ_HEADER, Reply, buffers};
+use crate::{
+    shared_memory::SharedMemory,
+    wire::{READ_HEADER, Reply, buffers},
+};
 
 /// Bytes that 9P keeps for headers of I/O messages (P9_IOHDRSZ).
 const IO_HEADER: u32 = 24;
@@ -123,16 +127,9 @@ impl Export {
     /// even after others.
     pub fn write(&self, fid: &Fid, offset: u64, data: &[u8]) -> Result<FCall> {
         if let Some(file) = fid.file() {
-            let mut written = 0;
-            while written < data.len() {
-                match pwrite(&file, &data[written..], offset.wrapping_add(written as u64)) {
-                    Ok(0) => break,
-                    Ok(count) => written += count,
-                    Err(Errno::INTR) => {}
-                    Err(_) if written > 0 && self.counts_parts() => break,
-                    Err(errno) => return Err(errno),
-                }
-            }
+            let written = self.write_all(data.len(), |done| {
+                pwrite(&file, &data[done..], offset.wrapping_add(done as u64))
+            })?;
             if data.is_empty() {
                 // A write of nothing still says whether the file can be written.
                 pwrite(&file, data, offset)?;
@@ -149,6 +146,57 @@ impl Export {
             }
             _ => Err(Errno::INVAL),
         }
+    }
+
+    /// Writes until all of `length` bytes are written; `write` writes what is behind the first so many.
+    fn write_all(&self, length: usize, write: impl Fn(usize) -> Result<usize>) -> Result<usize> {
+        let mut written = 0;
+        while written < length {
+            match write(written) {
+                Ok(0) => break,
+                Ok(count) => written += count,
+                Err(Errno::INTR) => {}
+                Err(_) if written > 0 && self.counts_parts() => break,
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(written)
+    }
+
+    /// [`Export::read`] of a file into a place of shared memory; how many bytes came.
+    ///
+    /// # Errors
+    /// EINVAL where no file is open, or the place is not in the memory.
+    pub fn fetch(
+        &self,
+        fid: &Fid,
+        offset: u64,
+        memory: &SharedMemory,
+        place: Range<usize>,
+    ) -> Result<usize> {
+        let file = fid.file().ok_or(Errno::INVAL)?;
+        read_all(place.len(), |done| {
+            let rest = place.start + done..place.end;
+            memory.pread(file.as_fd(), rest, offset.wrapping_add(done as u64))
+        })
+    }
+
+    /// [`Export::write`] to a file from a place of shared memory; how many bytes were written.
+    ///
+    /// # Errors
+    /// Those of [`Export::write`]; EINVAL where no file is open, or the place is not in the memory.
+    pub fn store(
+        &self,
+        fid: &Fid,
+        offset: u64,
+        memory: &SharedMemory,
+        place: Range<usize>,
+    ) -> Result<usize> {
+        let file = fid.file().ok_or(Errno::INVAL)?;
+        self.write_all(place.len(), |done| {
+            let rest = place.start + done..place.end;
+            memory.pwrite(file.as_fd(), rest, offset.wrapping_add(done as u64))
+        })
     }
 
     /// Tfsync of a file or a directory.
@@ -196,23 +244,30 @@ pub(super) fn round_to_blocks(msize: u32, block: u64) -> u32 {
     if rounded == 0 { room } else { rounded }
 }
 
-fn read_into(file: BorrowedFd<'_>, frame: &mut Vec<u8>, offset: u64, count: usize) -> Result<()> {
+/// Reads until there are `count` bytes or the file ends; `read` reads what is behind the first so many.
+fn read_all(count: usize, mut read: impl FnMut(usize) -> Result<usize>) -> Result<usize> {
     let mut done = 0;
     while done < count {
-        let room = &mut frame.spare_capacity_mut()[..count - done];
-        match rustix::io::pread(file, room, offset.wrapping_add(done as u64)) {
-            Ok(([], _)) => break,
-            Ok((read, _)) => {
-                let read = read.len();
-                done += read;
-                // SAFETY: pread has written so many bytes to the vector's spare room, from its start.
-                unsafe { frame.set_len(frame.len() + read) };
-            }
+        match read(done) {
+            Ok(0) => break,
+            Ok(got) => done += got,
             Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
         }
     }
-    Ok(())
+    Ok(done)
+}
+
+fn read_into(file: BorrowedFd<'_>, frame: &mut Vec<u8>, offset: u64, count: usize) -> Result<()> {
+    read_all(count, |done| {
+        let room = &mut frame.spare_capacity_mut()[..count - done];
+        let (read, _) = rustix::io::pread(file, room, offset.wrapping_add(done as u64))?;
+        let read = read.len();
+        // SAFETY: pread has written so many bytes to the vector's spare room, from its start.
+        unsafe { frame.set_len(frame.len() + read) };
+        Ok(read)
+    })
+    .map(drop)
 }
 
 #[cfg(test)]

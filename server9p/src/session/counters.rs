@@ -19,6 +19,11 @@ use rustix::{
     mm::{MapFlags, ProtFlags, mmap, munmap},
 };
 
+use crate::{
+    shared_memory::{RFETCH, RSTORE},
+    wire::Reply,
+};
+
 /// Bytes that are shared: one page.
 const SIZE: usize = 4096;
 
@@ -109,6 +114,26 @@ impl Counters {
         let [_, _, replies, size, _] = self.cells();
         replies.fetch_add(1, Ordering::Relaxed);
         size.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Data that went around the socket count as if they had been part of their message.
+    pub(super) fn shared(&self, reply: &Reply) {
+        let [_, requests, _, replies, _] = self.cells();
+        match reply {
+            Reply::Shared {
+                kind: RFETCH,
+                count,
+            } => {
+                replies.fetch_add(u64::from(*count), Ordering::Relaxed);
+            }
+            Reply::Shared {
+                kind: RSTORE,
+                count,
+            } => {
+                requests.fetch_add(u64::from(*count), Ordering::Relaxed);
+            }
+            _ => {}
+        }
     }
 
     /// A request took so long to carry out.

@@ -1,6 +1,9 @@
 //! From a request to the export's method.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    ops::Range,
+    sync::{Arc, atomic::Ordering},
+};
 
 use rs9p::FCall;
 use rustix::io::Errno;
@@ -8,6 +11,7 @@ use rustix::io::Errno;
 use super::Session;
 use crate::{
     export::{Fid, Result},
+    shared_memory::{RFETCH, RSTORE},
     wire::{READ_HEADER, Reply, Request, WALK_MAX, to_wire},
 };
 
@@ -22,6 +26,9 @@ impl Session {
             msize => msize,
         };
         let room = msize - READ_HEADER as u32;
+        if let Some(place) = &request.shared {
+            return self.through_memory(&request.call, place.clone(), room);
+        }
         let call = match &request.call {
             FCall::TAuth { .. } => return Err(Errno::OPNOTSUPP),
             FCall::TAttach {
@@ -164,6 +171,28 @@ impl Session {
             _ => return Err(Errno::OPNOTSUPP),
         };
         Ok(Reply::Call(call))
+    }
+
+    /// A Tread or Twrite whose data are in the memory that the client shares.
+    fn through_memory(&self, call: &FCall, place: Range<usize>, room: u32) -> Result<Reply> {
+        let memory = self.memory.get().ok_or(Errno::PROTO)?;
+        if place.len() > room as usize {
+            return Err(Errno::MSGSIZE);
+        }
+        let export = &self.shared.export;
+        let (kind, count) = match call {
+            FCall::TRead { fid, offset, .. } => {
+                let fid = self.fid(*fid, Errno::INVAL)?;
+                (RFETCH, export.fetch(&fid, *offset, memory, place)?)
+            }
+            FCall::TWrite { fid, offset, .. } => {
+                let fid = self.fid(*fid, Errno::INVAL)?;
+                (RSTORE, export.store(&fid, *offset, memory, place)?)
+            }
+            _ => return Err(Errno::PROTO),
+        };
+        let count = count as u32;
+        Ok(Reply::Shared { kind, count })
     }
 
     fn fid(&self, number: u32, unknown: Errno) -> Result<Arc<Fid>> {

@@ -9,6 +9,7 @@
 mod counters;
 mod dispatch;
 mod fids;
+mod haste;
 mod limits;
 mod patience;
 mod pending;
@@ -20,7 +21,7 @@ use std::{
     io,
     os::fd::OwnedFd,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -36,9 +37,11 @@ pub use trace::{Trace, TraceError};
 
 use crate::{
     export::{Export, LockAnswer},
+    shared_memory::{RMEMORY, SharedMemory, TMEMORY},
     wire::{self, DecodeError, MSIZE_MAX, MSIZE_MIN, Reply, Request, buffers},
 };
 use fids::Fids;
+use haste::Haste;
 use limits::{Budget, Share};
 use pending::{Entry, Pending};
 use reader::{Frame, Reader};
@@ -102,6 +105,9 @@ struct Session {
     pending: Pending,
     share: Share,
     writer: Arc<Writer>,
+    /// What the client shares, if it does.
+    memory: OnceLock<SharedMemory>,
+    haste: Haste,
 }
 
 /// Serves one connected stream until the other end closes it or breaks its framing.
@@ -113,6 +119,7 @@ struct Session {
 pub async fn serve(stream: OwnedFd, shared: Arc<Shared>) -> io::Result<()> {
     // The reader's thread waits in `read` itself; what writes says of each message that it must not wait.
     rustix::io::ioctl_fionbio(&stream, false)?;
+    writer::widen(&stream);
     let stream = Arc::new(stream);
     let writer = Arc::new(Writer::new(stream.clone(), shared.counters.clone()));
     let session = Arc::new(Session {
@@ -121,6 +128,8 @@ pub async fn serve(stream: OwnedFd, shared: Arc<Shared>) -> io::Result<()> {
         fids: Fids::new(shared.limits.fids),
         pending: Pending::default(),
         share: Share::default(),
+        memory: OnceLock::new(),
+        haste: Haste::default(),
         writer: writer.clone(),
         shared,
     });
@@ -182,6 +191,11 @@ impl Session {
                     tracing::warn!(size, limit, "a frame is longer than the session's msize");
                     self.refuse(tag, Errno::MSGSIZE);
                 }
+                Some(Frame::Small(frame)) if frame[4] == TMEMORY => {
+                    let tag = u16::from_le_bytes([frame[5], frame[6]]);
+                    let given = reader.take_descriptor();
+                    self.take_memory(tag, given);
+                }
                 Some(Frame::Small(frame)) => {
                     let decoded = wire::decode_request(frame);
                     // Replies before one that takes longer leave at once, and so does its own.
@@ -211,6 +225,20 @@ impl Session {
         }
     }
 
+    /// Maps what the client shares; the first is kept.
+    fn take_memory(&self, tag: u16, given: Option<OwnedFd>) {
+        let memory = given.and_then(|fd| SharedMemory::of(fd).ok());
+        if memory.is_some_and(|memory| self.memory.set(memory).is_ok()) {
+            let reply = Reply::Shared {
+                kind: RMEMORY,
+                count: 0,
+            };
+            self.writer.send(wire::encode_reply(tag, reply), None);
+        } else {
+            self.refuse(tag, Errno::INVAL);
+        }
+    }
+
     fn undecodable(&self, frame: &[u8], error: &DecodeError) {
         tracing::warn!(%error, "a frame could not be decoded");
         let errno = match error {
@@ -235,7 +263,11 @@ impl Session {
             .payload
             .clone()
             .map_or(&[][..], |place| &frame[place]);
+        let begun = Instant::now();
         let reply = self.carry_out(&request, payload);
+        if request.shared.is_some() {
+            self.haste.took(begun.elapsed());
+        }
         self.writer.send(reply, None);
     }
 
@@ -269,6 +301,7 @@ impl Session {
         }
         let turn = self.shared.budget.request().await;
         let room = match &request.call {
+            FCall::TRead { .. } if request.shared.is_some() => None,
             FCall::TRead { count, .. } | FCall::TReadDir { count, .. } => {
                 // What is sent is never more than the msize, whatever was asked for.
                 let count = (*count).min(self.msize.load(Ordering::Relaxed));
@@ -304,6 +337,7 @@ impl Session {
         self.trace(request, fid, &reply, begun);
         if let Some(counters) = &self.shared.counters {
             counters.busy(begun.elapsed());
+            counters.shared(&reply);
         }
         let msize = self.msize.load(Ordering::Relaxed) as usize;
         let frame = wire::encode_reply(request.tag, reply);
@@ -415,6 +449,9 @@ impl Session {
         /// The most bytes that are read or written on the reader's own thread.
         const SMALL: usize = 64 << 10;
         const TRUNCATE: u32 = 0o1000;
+        if request.shared.is_some() {
+            return self.haste.pays();
+        }
         let small = |fid: u32, name: Option<&String>| {
             let name = name.map(|name| wire::to_wire(name));
             // Who names an unknown fid is told so at once.

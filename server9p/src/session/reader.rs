@@ -1,10 +1,16 @@
 //! Frames out of a stream. Reading blocks the thread, which is the session's own.
 
-use std::{io, os::fd::OwnedFd, sync::Arc, time::Instant};
+use std::{
+    io::{self, IoSliceMut},
+    mem::MaybeUninit,
+    os::fd::OwnedFd,
+    sync::Arc,
+    time::Instant,
+};
 
 use rustix::{
     io::Errno,
-    net::{RecvFlags, recv},
+    net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg},
 };
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -23,6 +29,10 @@ pub(super) struct Reader {
     start: usize,
     end: usize,
     patience: Patience,
+    /// What came with the bytes that were read last.
+    descriptor: Option<OwnedFd>,
+    /// Whether the stream is a socket; what is none is read from as a file.
+    socket: bool,
 }
 
 /// What came over the stream.
@@ -57,6 +67,8 @@ impl Reader {
             start: 0,
             end: 0,
             patience: Patience::new(),
+            descriptor: None,
+            socket: true,
         }
     }
 
@@ -141,6 +153,11 @@ impl Reader {
         Ok(Some(Frame::Large { frame, permit }))
     }
 
+    /// The descriptor that came with what was read last, if one did.
+    pub fn take_descriptor(&mut self) -> Option<OwnedFd> {
+        self.descriptor.take()
+    }
+
     fn skip(&mut self, mut bytes: usize) -> io::Result<()> {
         loop {
             let here = self.buffered().len().min(bytes);
@@ -162,19 +179,16 @@ impl Reader {
         (self.start, self.end) = (0, 0);
         let begun = Instant::now();
         let stream = &*self.stream;
-        let buffer = &mut self.buffer[..];
-        let found = self
-            .patience
-            .look(|| match recv(stream, &mut *buffer, RecvFlags::DONTWAIT) {
+        let (buffer, descriptor) = (&mut self.buffer[..], &mut self.descriptor);
+        let found = self.patience.look(|| {
+            match receive(stream, &mut *buffer, RecvFlags::DONTWAIT, &mut *descriptor) {
                 Err(Errno::AGAIN | Errno::INTR) => None,
                 result => Some(result),
-            });
-        match found {
-            Some(Ok((count, _))) => self.end = count,
-            // What is no socket is read from as before.
-            Some(Err(Errno::NOTSOCK)) => self.patience = Patience::none(),
-            // And what else is wrong `read` tells.
-            Some(Err(_)) | None => {}
+            }
+        });
+        // What is wrong reading on tells.
+        if let Some(Ok(count)) = found {
+            self.end = count;
         }
         if self.end == 0 {
             self.fill()?;
@@ -192,16 +206,49 @@ impl Reader {
             (self.start, self.end) = (0, self.end - self.start);
         }
         loop {
-            match rustix::io::read(&*self.stream, &mut self.buffer[self.end..]) {
+            let room = &mut self.buffer[self.end..];
+            let read = match self.socket {
+                true => receive(&self.stream, room, RecvFlags::empty(), &mut self.descriptor),
+                false => rustix::io::read(&*self.stream, room),
+            };
+            match read {
                 Ok(count) => {
                     self.end += count;
                     return Ok(count > 0);
+                }
+                Err(Errno::NOTSOCK) if self.socket => {
+                    self.socket = false;
+                    self.patience = Patience::none();
                 }
                 Err(Errno::INTR) => {}
                 Err(errno) => return Err(errno.into()),
             }
         }
     }
+}
+
+/// Receives what there is, and keeps a descriptor that comes along.
+fn receive(
+    stream: &OwnedFd,
+    buffer: &mut [u8],
+    flags: RecvFlags,
+    descriptor: &mut Option<OwnedFd>,
+) -> Result<usize, Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let flags = flags | RecvFlags::CMSG_CLOEXEC;
+    let received = recvmsg(
+        stream,
+        &mut [IoSliceMut::new(buffer)],
+        &mut ancillary,
+        flags,
+    )?;
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(descriptors) = message {
+            *descriptor = descriptors.last();
+        }
+    }
+    Ok(received.bytes)
 }
 
 fn within() -> io::Error {

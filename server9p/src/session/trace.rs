@@ -140,7 +140,9 @@ fn errno_name(errno: Errno) -> String {
 fn bytes(reply: &Reply) -> Option<u64> {
     match reply {
         Reply::Payload { frame, .. } => Some((frame.len() - READ_HEADER) as u64),
-        Reply::Call(FCall::RWrite { count }) => Some(u64::from(*count)),
+        Reply::Call(FCall::RWrite { count }) | Reply::Shared { count, .. } => {
+            Some(u64::from(*count))
+        }
         _ => None,
     }
 }
@@ -212,7 +214,11 @@ fn detail(request: &Request) -> Option<String> {
         FCall::TWrite { offset, .. } => {
             format!(
                 "offset={offset} count={}",
-                request.payload.as_ref().map_or(0, |place| place.len())
+                request
+                    .payload
+                    .as_ref()
+                    .or(request.shared.as_ref())
+                    .map_or(0, |place| place.len())
             )
         }
         FCall::TSetAttr { valid, stat, .. } => changes(*valid, stat),

@@ -36,6 +36,20 @@ const HELD: Duration = Duration::from_micros(10);
 /// Bytes that may wait before no further requests are read.
 const WAITING: usize = 1 << 20;
 
+/// Room in a unix socket for several large replies, so that they leave at once and nobody is woken for what is left over.
+/// TCP finds its own measure.
+const SENT: usize = 1 << 20;
+
+/// Gives a stream that room, as far as the system allows it.
+pub(super) fn widen(stream: &OwnedFd) {
+    use rustix::net::{AddressFamily, sockopt};
+    if sockopt::socket_domain(stream) == Ok(AddressFamily::UNIX)
+        && sockopt::set_socket_send_buffer_size_force(stream, SENT).is_err()
+    {
+        let _ = sockopt::set_socket_send_buffer_size(stream, SENT);
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Writer {
     stream: Arc<OwnedFd>,

@@ -85,6 +85,7 @@ impl VisibleMount {
             by,
             // What others may see of it is the system's to allow (user_allow_other).
             owner_only: by == MountBy::Fusermount,
+            shares_memory: true,
         };
         let keep = [client_end.as_fd(), theirs.as_fd()];
         let daemon = Helper::start("the FUSE daemon", "@fuse", &config, &keep).map_err(failed)?;

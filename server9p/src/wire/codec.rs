@@ -6,6 +6,7 @@ use num_traits::FromPrimitive;
 use rs9p::{DirEntry, DirEntryData, FCall, Msg, MsgType, QId, QIdType, serialize};
 
 use super::{HEADER, READ_HEADER, WRITE_HEADER, from_wire, layout, to_wire};
+use crate::shared_memory::{TFETCH, TSTORE};
 
 /// A request, decoded.
 #[derive(Debug)]
@@ -18,6 +19,9 @@ pub struct Request {
     pub payload: Option<Range<usize>>,
     /// Tfsync's second field, which rs9p's type lacks: sync the data only.
     pub datasync: bool,
+    /// Where in the memory that the client shares the data of a Tread go, or those of a Twrite are, if they do not come
+    /// with the messages.
+    pub shared: Option<Range<usize>>,
 }
 
 /// Why a frame could not be decoded. Its framing was sound, so that the session can answer and go on.
@@ -41,6 +45,9 @@ pub enum DecodeError {
 pub fn decode_request(frame: &[u8]) -> Result<Request, DecodeError> {
     let code = frame[4];
     let tag = u16::from_le_bytes([frame[5], frame[6]]);
+    if matches!(code, TFETCH | TSTORE) {
+        return decode_shared(frame, tag);
+    }
     let kind = kind_of(code)
         .filter(MsgType::is_t)
         .ok_or(DecodeError::Unknown(code))?;
@@ -64,6 +71,7 @@ pub fn decode_request(frame: &[u8]) -> Result<Request, DecodeError> {
             call,
             payload: Some(WRITE_HEADER..WRITE_HEADER + length),
             datasync: false,
+            shared: None,
         });
     }
     let msg = match layout::carry(body, fields).map_err(|_| DecodeError::LongName(code))? {
@@ -77,6 +85,32 @@ pub fn decode_request(frame: &[u8]) -> Result<Request, DecodeError> {
         call: msg.body,
         payload: None,
         datasync,
+        shared: None,
+    })
+}
+
+/// A read or write whose data are in shared memory: fid[4] offset[8] count[4] place[8].
+fn decode_shared(frame: &[u8], tag: u16) -> Result<Request, DecodeError> {
+    let (code, body) = (frame[4], &frame[HEADER..]);
+    if body.len() < 24 {
+        return Err(DecodeError::Short(code));
+    }
+    let (fid, offset, count) = (u32_at(body, 0), u64_at(body, 4), u32_at(body, 12));
+    let place = usize::try_from(u64_at(body, 16)).unwrap_or(usize::MAX);
+    let call = match code {
+        TFETCH => FCall::TRead { fid, offset, count },
+        _ => FCall::TWrite {
+            fid,
+            offset,
+            data: rs9p::Data(Vec::new()),
+        },
+    };
+    Ok(Request {
+        tag,
+        call,
+        payload: None,
+        datasync: false,
+        shared: Some(place..place.saturating_add(count as usize)),
     })
 }
 
@@ -116,6 +150,13 @@ pub enum Reply {
         /// The frame's room.
         frame: Vec<u8>,
     },
+    /// How many bytes went through shared memory.
+    Shared {
+        /// The message type.
+        kind: u8,
+        /// Bytes.
+        count: u32,
+    },
 }
 
 /// The frame of a reply.
@@ -135,6 +176,13 @@ pub fn encode_reply(tag: u16, reply: Reply) -> Vec<u8> {
             frame[4] = kind as u8;
             frame[5..7].copy_from_slice(&tag.to_le_bytes());
             frame[7..11].copy_from_slice(&count.to_le_bytes());
+            frame
+        }
+        Reply::Shared { kind, count } => {
+            let mut frame = (READ_HEADER as u32).to_le_bytes().to_vec();
+            frame.push(kind);
+            frame.extend_from_slice(&tag.to_le_bytes());
+            frame.extend_from_slice(&count.to_le_bytes());
             frame
         }
     }

@@ -220,6 +220,7 @@ impl Volume {
             read_only: false,
             by: mounter(),
             owner_only: !geteuid().is_root(),
+            shares_memory: true,
         };
         let mut command = Command::new(env!("CARGO_BIN_EXE_server9p"));
         command

@@ -10,7 +10,10 @@ use super::{
     node::Node,
     volume::Volume,
 };
-use crate::{client::Fid, stack::Cache};
+use crate::{
+    client::{Client, ClientError, Fid, Lane},
+    stack::Cache,
+};
 
 /// An open file or directory: `file->private_data` is its fid.
 #[derive(Debug)]
@@ -28,6 +31,41 @@ pub(super) struct Handle {
     pub fopen: FopenFlags,
     /// Entries read and not yet asked for.
     pub listing: Mutex<Listing>,
+}
+
+/// Where data that are read go on their way to the kernel.
+#[derive(Debug)]
+pub(super) enum Room {
+    /// Memory that the server shares.
+    Shared(Lane),
+    /// Memory of our own.
+    Own(Vec<u8>),
+}
+
+impl Room {
+    /// The first bytes of it, once they are read.
+    pub fn data(&self, length: usize) -> &[u8] {
+        match self {
+            Room::Shared(lane) => lane.data(length),
+            Room::Own(buffer) => &buffer[..length],
+        }
+    }
+
+    fn fill(
+        &mut self,
+        client: &Client,
+        handle: &Handle,
+        offset: u64,
+        count: u32,
+        at: usize,
+    ) -> Result<usize, ClientError> {
+        let (fid, part) = (&handle.fid, handle.io_size);
+        match self {
+            Room::Shared(lane) => client.fetch(fid, offset, count, part, lane, at),
+            Room::Own(buffer) if at == 0 => client.read_ahead(fid, offset, count, part, buffer),
+            Room::Own(buffer) => client.read(fid, offset, count.min(part), buffer, at),
+        }
+    }
 }
 
 impl Handle {
@@ -111,25 +149,24 @@ impl Volume {
     }
 
     /// `p9_client_read`: Treads until the request is filled or the file ends; with O_NONBLOCK a single one.
-    /// Where v9fs sends one after the other, those of one request go out together. The data is in `buffer`.
+    /// Where v9fs sends one after the other, those of one request go out together. The data is in `room`.
     pub(super) fn read(
         &self,
         handle: &Handle,
         offset: u64,
         size: u32,
         flags: i32,
-        buffer: &mut Vec<u8>,
+        room: &mut Room,
     ) -> Outcome<usize> {
         let one = flags & libc::O_NONBLOCK != 0;
         let first = if one { size.min(handle.io_size) } else { size };
-        let mut total = self
-            .client
-            .read_ahead(&handle.fid, offset, first, handle.io_size, buffer)
+        let mut total = room
+            .fill(&self.client, handle, offset, first, 0)
             .map_err(errno)?;
         while !one && total > 0 && total < size as usize {
             let count = (size - total as u32).min(handle.io_size);
             let offset = offset + total as u64;
-            match self.client.read(&handle.fid, offset, count, buffer, total) {
+            match room.fill(&self.client, handle, offset, count, total) {
                 Ok(got) if got > 0 => total += got,
                 // The end; or an error, and what was read before counts.
                 _ => break,
@@ -149,10 +186,12 @@ impl Volume {
                 false => rest,
             };
             let offset = offset + total as u64;
-            match self
-                .client
-                .write_ahead(&handle.fid, offset, rest, handle.io_size)
-            {
+            let (fid, part) = (&handle.fid, handle.io_size);
+            let written = match self.client.lane(rest.len()) {
+                Some(mut lane) => self.client.store(fid, offset, rest, part, &mut lane),
+                None => self.client.write_ahead(fid, offset, rest, part),
+            };
+            match written {
                 Ok(0) => break,
                 Ok(count) => total += count,
                 Err(error) if total == 0 => return Err(errno(error)),

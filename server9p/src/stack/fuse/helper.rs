@@ -53,6 +53,9 @@ pub struct FuseConfig {
     /// Whether only the user who mounts may use the mount.
     #[serde(default)]
     pub owner_only: bool,
+    /// Whether the server is ours, and is offered memory to share.
+    #[serde(default)]
+    pub shares_memory: bool,
 }
 
 /// Runs the daemon.
@@ -75,6 +78,7 @@ fn run(config: FuseConfig) -> Result<(), FuseError> {
         read_only: config.read_only,
         by: config.by,
         allow_other: !config.owner_only,
+        shares_memory: config.shares_memory,
         ..FuseOptions::default()
     };
     let mut ready = File::from(inherited(config.ready)?);

@@ -92,6 +92,8 @@ pub struct FuseOptions {
     /// Whether users other than the one who mounts may use the mount. With fusermount3 this takes
     /// `user_allow_other` in /etc/fuse.conf.
     pub allow_other: bool,
+    /// Whether the server is ours, and is offered memory to share for large reads and writes.
+    pub shares_memory: bool,
 }
 
 impl FuseOptions {
@@ -116,6 +118,7 @@ impl Default for FuseOptions {
             aname: String::new(),
             by: MountBy::Syscall,
             allow_other: true,
+            shares_memory: true,
         }
     }
 }
@@ -183,7 +186,10 @@ pub fn mount(
         return Err(FuseError::UnknownCache(options.cache, options.series));
     }
     let mountpoint = mount::check_mountpoint(mountpoint)?;
-    let client = Client::connect(stream, options.msize)?;
+    let mut client = Client::connect(stream, options.msize)?;
+    if options.shares_memory {
+        client.share_memory(LARGEST_REQUEST as usize)?;
+    }
     let volume = Arc::new(Volume::attach(client, &mountpoint, options)?);
     let device = mount::mount(&mountpoint, options, LARGEST_REQUEST)?;
     let acl = if options.allow_other {

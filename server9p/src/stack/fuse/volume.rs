@@ -14,7 +14,7 @@ use fuser::{Errno, FopenFlags, INodeNo, Notifier};
 use super::{
     FuseError, FuseOptions,
     convert::{Ids, Outcome},
-    file::Handle,
+    file::{Handle, Room},
     invalidate::Invalidator,
     lock::Locks,
     node::{Node, Nodes, ROOT},
@@ -204,13 +204,19 @@ impl Volume {
         self.buffers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A buffer for reads, used before if possible: filling a new one with zeros costs as much as a small read.
-    pub fn take_buffer(&self) -> Vec<u8> {
-        self.buffer_pool().pop().unwrap_or_default()
+    /// Room for a read of so many bytes: in the memory that the server shares, or a buffer that was used before, if
+    /// possible, since filling a new one with zeros costs as much as a small read.
+    pub fn take_room(&self, size: u32) -> Room {
+        match self.client.lane(size as usize) {
+            Some(lane) => Room::Shared(lane),
+            None => Room::Own(self.buffer_pool().pop().unwrap_or_default()),
+        }
     }
 
-    pub fn give_buffer(&self, buffer: Vec<u8>) {
+    /// It is needed no more.
+    pub fn give_room(&self, room: Room) {
         const KEPT: usize = 16;
+        let Room::Own(buffer) = room else { return };
         let mut pool = self.buffer_pool();
         if pool.len() < KEPT {
             pool.push(buffer);

@@ -58,6 +58,8 @@ pub struct FuseMount {
     pub by: MountBy,
     /// Whether nobody but the user who mounts may use it.
     pub owner_only: bool,
+    /// Whether the server is ours, and is offered memory to share.
+    pub shares_memory: bool,
 }
 
 /// What the daemon is told: the mount, and where to say that it is made.

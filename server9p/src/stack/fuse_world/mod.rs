@@ -28,7 +28,7 @@ use super::{
     live::Live,
     mounts,
     path::{PathWorld, start_agent},
-    server::why_not,
+    server::{Server, why_not},
     volume::{Client, Place, Source},
 };
 
@@ -95,6 +95,7 @@ fn bring_up_by(way: &Way, place: &Place) -> Result<Live, StackError> {
             by: way.by(),
             // Others need `user_allow_other` in /etc/fuse.conf, which is not there by default.
             owner_only: way.by() == MountBy::Fusermount,
+            shares_memory: server == Server::Own,
         };
         AgentConfig {
             root: root.clone(),

@@ -240,20 +240,20 @@ impl Filesystem for V9fs {
         offset: u64,
         size: u32,
         flags: OpenFlags,
-        _lock_owner: Option<LockOwner>,
+        lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let mut buffer = self.0.take_buffer();
+        let mut room = self.0.take_room(size);
         let outcome = self.0.handle(fh.0).and_then(|handle| {
-            // The kernel takes a short answer for the end of a file that it caches.
-            let flags = if handle.is_cached() { 0 } else { flags.0 };
-            self.0.read(&handle, offset, size, flags, &mut buffer)
+            // What names no owner fills the page cache, for which a short answer is the file's end.
+            let flags = lock_owner.map_or(0, |_| flags.0);
+            self.0.read(&handle, offset, size, flags, &mut room)
         });
         match outcome {
-            Ok(got) => reply.data(&buffer[..got]),
+            Ok(got) => reply.data(room.data(got)),
             Err(error) => reply.error(error),
         }
-        self.0.give_buffer(buffer);
+        self.0.give_room(room);
     }
 
     fn write(
