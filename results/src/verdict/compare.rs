@@ -41,6 +41,9 @@ pub fn describe(seen: &Observation) -> String {
             (Some(call), Some(errno), _) => format!("{call}: {errno}"),
             (None, Some(errno), _) => errno.clone(),
             (Some(call), None, _) => format!("{call} failed"),
+            (None, None, Some(code)) if detail.starts_with(&format!("exit code {code}")) => {
+                return detail.to_owned();
+            }
             (None, None, Some(code)) => format!("exit code {code}"),
             (None, None, None) if !detail.is_empty() => return detail.to_owned(),
             (None, None, None) => "failed without saying why".to_owned(),

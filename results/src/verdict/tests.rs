@@ -114,6 +114,11 @@ fn the_note_of_an_error_names_call_errno_and_detail() {
         ..seen(Outcome::Error)
     };
     assert_eq!(describe(&program), "exit code 2 (disk I/O error)");
+    let told = Observation {
+        detail: "exit code 2: disk I/O error".into(),
+        ..program
+    };
+    assert_eq!(describe(&told), "exit code 2: disk I/O error");
     assert_eq!(describe(&seen(Outcome::Error)), "failed without saying why");
 }
 
