@@ -74,7 +74,7 @@ fn a_tracer_sees_every_call_and_one_that_is_missing_is_told() {
         (Ended::Code(0), &b"out\n"[..])
     );
     let why = missing.trace.unwrap().unwrap_err();
-    assert_eq!(why, "no-such-tracer is not installed there");
+    assert!(why.starts_with("no-such-tracer is not installed"), "{why}");
     if process::on_path("strace").is_none() {
         println!("skipped: {name}: strace is not installed");
         return;

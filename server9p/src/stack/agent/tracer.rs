@@ -80,6 +80,10 @@ impl Tracer {
         };
         let mut child = command.spawn().map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => format!("{name} is not installed there"),
+            // A directory of PATH may be closed to this user.
+            io::ErrorKind::PermissionDenied => {
+                format!("{name} is not installed where this user may run it")
+            }
             _ => cannot("be started", error),
         })?;
         let mut said = child.stderr.take().expect("it was piped above");
