@@ -7,6 +7,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::{Duration, Instant},
 };
 
 use fuser::{FileAttr, FileType};
@@ -23,6 +24,14 @@ use crate::client::{Attr, Fid};
 /// walks anew, so only what is used without a lookup, such as a working directory, wants its fid again; that is
 /// walked from the root.
 const UNUSED_FIDS: usize = 256;
+
+/// For how long after its lookup a node keeps its fid in any case, unless there are very many. What was looked up is used
+/// by the same system call, whose thread may have to wait for its processor; if the name was replaced meanwhile, no
+/// other fid leads there.
+const SETTLED: Duration = Duration::from_secs(1);
+
+/// How many that are: the server may hold a descriptor for each.
+const VERY_MANY: usize = 16 * UNUSED_FIDS;
 
 /// FUSE's number for the root.
 pub(super) const ROOT: u64 = 1;
@@ -110,8 +119,8 @@ struct Table {
     by_id: HashMap<u64, Entry>,
     /// By parent, then by name: what is hashed.
     names: HashMap<u64, HashMap<Vec<u8>, u64>>,
-    /// What was looked up, oldest first, and still has the fid of that.
-    recent: VecDeque<u64>,
+    /// What was looked up and when, oldest first, and still has the fid of that.
+    recent: VecDeque<(u64, Instant)>,
 }
 
 #[derive(Debug)]
@@ -187,7 +196,7 @@ impl Nodes {
                 let mut state = node.state();
                 state.attr = attr;
                 if state.fids.is_empty() {
-                    table.recent.push_back(node.id);
+                    table.recent.push_back((node.id, Instant::now()));
                 }
                 match state.fids.iter_mut().find(|(owner, _)| *owner == uid) {
                     Some((_, old)) => stale.push(std::mem::replace(old, fid)),
@@ -230,7 +239,7 @@ impl Nodes {
                 lookups: 1,
             },
         );
-        table.recent.push_back(id);
+        table.recent.push_back((id, Instant::now()));
         let unused = table.drop_unused();
         drop(table);
         drop(unused);
@@ -302,7 +311,7 @@ impl Nodes {
     /// A node got a fid without a lookup.
     pub fn touch(&self, id: u64) {
         let mut table = self.table();
-        table.recent.push_back(id);
+        table.recent.push_back((id, Instant::now()));
         let unused = table.drop_unused();
         drop(table);
         drop(unused);
@@ -373,9 +382,13 @@ impl Table {
         // Those that are open come again later; a few at a time, so that no lookup waits for many.
         tries = tries.min(8);
         for _ in 0..tries {
-            let Some(id) = self.recent.pop_front() else {
+            let Some((id, looked_up)) = self.recent.pop_front() else {
                 break;
             };
+            if looked_up.elapsed() < SETTLED && self.recent.len() < VERY_MANY {
+                self.recent.push_front((id, looked_up));
+                break;
+            }
             let Some(entry) = self.by_id.get(&id) else {
                 continue;
             };
@@ -383,7 +396,7 @@ impl Table {
             if state.open.is_empty() {
                 unused.extend(state.fids.drain(..).map(|(_, fid)| fid));
             } else {
-                self.recent.push_back(id);
+                self.recent.push_back((id, looked_up));
             }
         }
         unused
