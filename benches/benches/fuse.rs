@@ -13,6 +13,8 @@ use std::{
     os::unix::fs::{FileExt, PermissionsExt},
     path::Path,
     process::ExitCode,
+    sync::atomic::{AtomicU64, Ordering},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -85,7 +87,11 @@ const WANTED: f64 = 0.6;
 /// One side's turn: bytes per second.
 type Turn<'a> = dyn Fn(Duration) -> Result<f64, LoadError> + 'a;
 
-/// Sequential reads and writes of a raw client, four in flight, and of a program on the mount, in turns.
+/// What the raw client has in flight.
+const DEPTH: u16 = 4;
+
+/// Sequential reads and writes of a raw client, four in flight, and of a program on the mount, in turns: of one thread, which has
+/// one in flight, and of as many threads as the raw client has requests.
 fn beside_raw(
     profile: Profile,
     [scratch, export, mount]: [&Path; 3],
@@ -110,7 +116,7 @@ fn beside_raw(
             let workload = Workload {
                 name: "sequential",
                 kind,
-                depth: 4,
+                depth: DEPTH,
             };
             let mut lanes = workload.lanes(&mut connection)?;
             Ok(connection.run(&mut lanes, time)?.rate())
@@ -140,7 +146,34 @@ fn beside_raw(
             Ok(moved as f64 / begun.elapsed().as_secs_f64())
         }
     };
-    let sides: [(&str, &Turn<'_>, &Turn<'_>); 3] = [
+    // Each thread takes the next block. Files that are open for writing are read and written directly.
+    let in_flight = |writes: bool| {
+        let file = &file;
+        move |time: Duration| -> Result<f64, LoadError> {
+            let file = OpenOptions::new().read(true).write(true).open(file)?;
+            let (begun, next) = (Instant::now(), AtomicU64::new(0));
+            let move_blocks = || -> std::io::Result<()> {
+                let mut data = vec![8; LARGE];
+                while begun.elapsed() < time {
+                    let block = next.fetch_add(1, Ordering::Relaxed);
+                    let at = block * LARGE as u64 % load::FILE_SIZE;
+                    match writes {
+                        true => file.write_all_at(&data, at)?,
+                        false => file.read_exact_at(&mut data, at)?,
+                    }
+                }
+                Ok(())
+            };
+            thread::scope(|scope| -> std::io::Result<()> {
+                let threads = [(); DEPTH as usize].map(|()| scope.spawn(move_blocks));
+                let mut ended = threads.into_iter().map(|thread| thread.join());
+                ended.try_for_each(|end| end.expect("it does not panic"))
+            })?;
+            let moved = next.into_inner() * LARGE as u64;
+            Ok(moved as f64 / begun.elapsed().as_secs_f64())
+        }
+    };
+    let sides: [(&str, &Turn<'_>, &Turn<'_>); 5] = [
         ("read", &raw(Kind::SequentialRead), &on_mount(false, false)),
         (
             "read, of a file open for writing, too",
@@ -148,6 +181,16 @@ fn beside_raw(
             &on_mount(false, true),
         ),
         ("write", &raw(Kind::SequentialWrite), &on_mount(true, false)),
+        (
+            "read, four in flight",
+            &raw(Kind::SequentialRead),
+            &in_flight(false),
+        ),
+        (
+            "write, four in flight",
+            &raw(Kind::SequentialWrite),
+            &in_flight(true),
+        ),
     ];
     for (name, raw, mount) in sides {
         let mut rates = [Vec::new(), Vec::new()];
