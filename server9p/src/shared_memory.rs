@@ -113,7 +113,7 @@ impl SharedMemory {
         // SAFETY: the kernel writes to mapped memory of this length alone, which no reference here refers to.
         let got =
             unsafe { libc::pread64(file.as_raw_fd(), start, place.len(), offset.cast_signed()) };
-        usize::try_from(got).map_err(|_| last_errno())
+        moved(got)
     }
 
     /// Writes once to a file from a place.
@@ -130,7 +130,7 @@ impl SharedMemory {
         // SAFETY: the kernel reads from mapped memory of this length alone.
         let put =
             unsafe { libc::pwrite64(file.as_raw_fd(), start, place.len(), offset.cast_signed()) };
-        usize::try_from(put).map_err(|_| last_errno())
+        moved(put)
     }
 
     /// The bytes of a place; `None` where it is not in the memory.
@@ -163,8 +163,10 @@ impl Drop for SharedMemory {
     }
 }
 
-fn last_errno() -> Errno {
-    Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO)
+/// What a call that moves bytes has returned.
+fn moved(count: isize) -> Result<usize, Errno> {
+    usize::try_from(count)
+        .map_err(|_| Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO))
 }
 
 #[cfg(test)]

@@ -165,10 +165,7 @@ impl Connection {
         data: Option<Sink>,
     ) -> Result<Pending, ClientError> {
         let tag = self.send(frame, payload, Fate::Pending(data))?;
-        Ok(Pending {
-            conn: Arc::clone(self),
-            tag: Some(tag),
-        })
+        Ok(self.pending(tag))
     }
 
     /// Sends a request whose reply nobody waits for; `fid` is free when it has come.
@@ -204,10 +201,7 @@ impl Connection {
         let mut all = Vec::with_capacity(frames.iter().map(Vec::len).sum());
         for mut frame in frames {
             let tag = self.enter(&mut frame, Fate::Pending(None))?;
-            pending.push(Pending {
-                conn: Arc::clone(self),
-                tag: Some(tag),
-            });
+            pending.push(self.pending(tag));
             all.extend_from_slice(&frame);
         }
         if let Err(why) = self.write(&all, &[]) {
@@ -224,25 +218,32 @@ impl Connection {
         descriptor: BorrowedFd<'_>,
     ) -> Result<Pending, ClientError> {
         let tag = self.enter(&mut frame, Fate::Pending(None))?;
-        if let Err(why) = lock(&self.writer).send_with(&frame, descriptor) {
-            self.fail(why.clone());
-            lock(&self.state).slots.remove(&tag);
-            return Err(ClientError::Lost(why));
-        }
-        Ok(Pending {
+        let outcome = lock(&self.writer).send_with(&frame, descriptor);
+        self.sent(tag, outcome)?;
+        Ok(self.pending(tag))
+    }
+
+    fn pending(self: &Arc<Self>, tag: u16) -> Pending {
+        Pending {
             conn: Arc::clone(self),
             tag: Some(tag),
-        })
+        }
     }
 
     fn send(&self, mut frame: Vec<u8>, payload: &[u8], fate: Fate) -> Result<u16, ClientError> {
         let tag = self.enter(&mut frame, fate)?;
-        if let Err(why) = self.write(&frame, payload) {
+        let outcome = self.write(&frame, payload);
+        self.sent(tag, outcome)?;
+        Ok(tag)
+    }
+
+    /// A request that could not be sent has no reply, and the connection is of no use any more.
+    fn sent(&self, tag: u16, outcome: Result<(), String>) -> Result<(), ClientError> {
+        outcome.map_err(|why| {
             self.fail(why.clone());
             lock(&self.state).slots.remove(&tag);
-            return Err(ClientError::Lost(why));
-        }
-        Ok(tag)
+            ClientError::Lost(why)
+        })
     }
 
     /// Gives a request a tag, by which its reply will be known.

@@ -6,10 +6,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::{
-    Client, ClientError, Fid, Pending,
-    wire::{Decoder, Encoder},
-};
+use super::{Client, ClientError, Fid, Pending, ops::sum, wire::Encoder};
 use crate::shared_memory::{SharedMemory, TFETCH, TMEMORY, TSTORE};
 
 /// Lanes that there are: requests that may use the memory at the same time.
@@ -138,8 +135,8 @@ impl Client {
             let place = lane.start + range.start;
             lane.lanes.memory.put(place, &data[range.clone()]);
             let frame = request(TSTORE, fid, offset + range.start as u64, range.len(), place);
-            match self.conn.submit_all(vec![frame]) {
-                Ok(mut pending) => started.extend(pending.pop().map(|one| (one, range.len()))),
+            match self.conn.submit(frame, &[], None) {
+                Ok(pending) => started.push((pending, range.len())),
                 Err(error) => {
                     failed = Some(error);
                     break;
@@ -166,33 +163,7 @@ fn request(kind: u8, fid: &Fid, offset: u64, count: usize, place: usize) -> Vec<
     request.u32(count as u32).u64(place as u64).finish(0)
 }
 
-/// Waits for all, since the lane is not ours before; says how many bytes were moved before the first that came short.
+/// How many bytes requests of this type moved together.
 fn moved(started: impl Iterator<Item = (Pending, usize)>, kind: u8) -> Result<usize, ClientError> {
-    let (mut total, mut whole, mut outcome) = (0, true, Ok(()));
-    for (pending, length) in started {
-        let count = pending
-            .wait()
-            .and_then(|reply| Client::check(reply, kind))
-            .and_then(|reply| Decoder::new(&reply.body).u32());
-        match count {
-            _ if !whole => {}
-            Ok(count) if count as usize > length => {
-                return Err(ClientError::Protocol(format!(
-                    "it says that it moved {count} of {length} bytes"
-                )));
-            }
-            Ok(count) => {
-                total += count as usize;
-                whole = count as usize == length;
-            }
-            Err(error) => {
-                outcome = Err(error);
-                whole = false;
-            }
-        }
-    }
-    match outcome {
-        Err(error) if total == 0 => Err(error),
-        _ => Ok(total),
-    }
+    sum(started.map(|(pending, length)| (Client::end_moved(pending, kind, length), length)))
 }

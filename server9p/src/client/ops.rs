@@ -237,29 +237,12 @@ impl Client {
             started.push((pending, size));
             at += size;
         }
-        let mut total = 0;
-        let mut outcome = Ok(());
-        let mut whole = true;
-        // Every one is waited for, wanted or not: the buffer is not ours before.
-        for (pending, size) in started {
+        let outcome = sum(started.into_iter().map(|(pending, size)| {
             let got = pending.and_then(|pending| Client::end_read(pending, size));
-            match got {
-                _ if !whole => {}
-                Ok(got) => {
-                    total += got;
-                    whole = got == size as usize;
-                }
-                Err(error) => {
-                    outcome = Err(error);
-                    whole = false;
-                }
-            }
-        }
+            (got, size as usize)
+        }));
         *buffer = take_back(shared);
-        match outcome {
-            Err(error) if total == 0 => Err(error),
-            _ => Ok(total),
-        }
+        outcome
     }
 
     fn start_read(
@@ -295,7 +278,8 @@ impl Client {
     /// Twrite: `data`, at most [`Client::io_size`] bytes; returns how many were written.
     pub fn write(&self, fid: &Fid, offset: u64, data: &[u8]) -> Result<usize, ClientError> {
         let data = &data[..data.len().min(self.io_size(0) as usize)];
-        Client::end_write(self.start_write(fid, offset, data)?, data.len())
+        let pending = self.start_write(fid, offset, data)?;
+        Client::end_moved(pending, kind::TWRITE, data.len())
     }
 
     /// Several Twrites at once, each of at most `part` bytes: `data` at `offset`. Returns how many bytes were written
@@ -319,7 +303,7 @@ impl Client {
         }
         let mut total = 0;
         for (pending, length) in started {
-            match pending.and_then(|pending| Client::end_write(pending, length)) {
+            match pending.and_then(|pending| Client::end_moved(pending, kind::TWRITE, length)) {
                 Ok(count) => {
                     total += count;
                     if count < length {
@@ -341,12 +325,17 @@ impl Client {
         Ok(self.submit(request, data)?.0)
     }
 
-    fn end_write(pending: Pending, length: usize) -> Result<usize, ClientError> {
-        let body = Client::check(pending.wait()?, kind::TWRITE)?.body;
+    /// The end of a request of this type that is answered by how many of `length` bytes it moved.
+    pub(super) fn end_moved(
+        pending: Pending,
+        kind: u8,
+        length: usize,
+    ) -> Result<usize, ClientError> {
+        let body = Client::check(pending.wait()?, kind)?.body;
         let count = Decoder::new(&body).u32()? as usize;
         if count > length {
             return Err(ClientError::Protocol(format!(
-                "it says that it wrote {count} of {length} bytes"
+                "it says that it moved {count} of {length} bytes"
             )));
         }
         Ok(count)
@@ -650,6 +639,34 @@ impl Client {
 }
 
 /// The buffer that requests shared which have all ended.
+/// What several requests moved together: all before the first that came short of its length or failed. Every one is waited
+/// for, wanted or not, since where their data go is not ours before.
+///
+/// # Errors
+/// That of the first that failed, where nothing was moved before.
+pub(super) fn sum(
+    parts: impl Iterator<Item = (Result<usize, ClientError>, usize)>,
+) -> Result<usize, ClientError> {
+    let (mut total, mut whole, mut outcome) = (0, true, Ok(()));
+    for (moved, length) in parts {
+        match moved {
+            _ if !whole => {}
+            Ok(count) => {
+                total += count;
+                whole = count == length;
+            }
+            Err(error) => {
+                outcome = Err(error);
+                whole = false;
+            }
+        }
+    }
+    match outcome {
+        Err(error) if total == 0 => Err(error),
+        _ => Ok(total),
+    }
+}
+
 fn take_back(shared: Arc<Mutex<Vec<u8>>>) -> Vec<u8> {
     match Arc::try_unwrap(shared) {
         Ok(buffer) => buffer.into_inner().unwrap_or_else(PoisonError::into_inner),
