@@ -20,7 +20,7 @@ use std::{
 
 use benches::{
     load::{self, Connection, Kind, LoadError, Workload},
-    server,
+    place, server,
 };
 use criterion::{Criterion, Throughput};
 use server9p::{
@@ -52,7 +52,7 @@ fn main() -> ExitCode {
     let brief = !args.iter().any(|arg| arg == "--bench");
     let mut criterion = Criterion::default().configure_from_args();
     for profile in [Profile::Golem, Profile::Posix] {
-        let dir = tempfile::tempdir().expect("a directory can be made");
+        let dir = place::fresh().expect("a directory can be made");
         let [export, mount] = ["export", "mount"].map(|name| dir.path().join(name));
         for directory in [&export, &mount] {
             fs::create_dir(directory).expect("a directory can be made");

@@ -11,6 +11,7 @@ use std::{fs, path::Path, process::ExitCode, thread, time::Duration};
 
 use benches::{
     load::{CROWD, Connection, ENTRIES, FILE, FILE_SIZE, Kind, Load, LoadError, MADE, Workload},
+    place,
     server::{self, Server},
 };
 use rs9p::MsgType;
@@ -170,7 +171,8 @@ struct Contestant {
 
 fn compare(plan: &Plan, rounds: usize, turn: Duration) -> Result<(), LoadError> {
     let rows = &plan.rows;
-    let place = tempfile::tempdir()?;
+    let place = place::fresh()?;
+    println!("the directory that all serve: {}", place.path().display());
     let dir = place.path().join("export");
     fill(&dir)?;
     let mut contestants = Vec::new();

@@ -3,6 +3,7 @@
 
 pub mod echo;
 pub mod load;
+pub mod place;
 pub mod server;
 
 use std::{

@@ -1,8 +1,8 @@
-//! Whether the session's own thread moves large data through shared memory itself.
+//! Whether the session's own thread moves large data through shared memory, and lists large directories, itself.
 //!
 //! Between page cache and shared memory that takes some tens of microseconds, about as long as to wake another thread for
-//! it. Where it took longer, the disk was waited for, and the session would be deaf meanwhile: so the next go to other
-//! threads.
+//! it, and a directory of some thousand entries a few hundred. Where it took longer, the disk was waited for, and the
+//! session would be deaf meanwhile: so the next go to other threads.
 
 use std::{
     sync::atomic::{AtomicU32, Ordering},

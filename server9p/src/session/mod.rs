@@ -265,7 +265,7 @@ impl Session {
             .map_or(&[][..], |place| &frame[place]);
         let begun = Instant::now();
         let reply = self.carry_out(&request, payload);
-        if request.shared.is_some() {
+        if is_large(&request) {
             self.haste.took(begun.elapsed());
         }
         self.writer.send(reply, None);
@@ -446,10 +446,8 @@ impl Session {
 
     /// Whether a request is done in the time of a few system calls that wait for nothing but memory, as a rule.
     fn is_brief(&self, request: &Request) -> bool {
-        /// The most bytes that are read or written on the reader's own thread.
-        const SMALL: usize = 64 << 10;
         const TRUNCATE: u32 = 0o1000;
-        if request.shared.is_some() {
+        if is_large(request) {
             return self.haste.pays();
         }
         let small = |fid: u32, name: Option<&String>| {
@@ -474,13 +472,25 @@ impl Session {
                 !valid.contains(rs9p::SetAttrMask::SIZE) || small(*fid, None)
             }
             FCall::TlOpen { fid, flags } => flags & TRUNCATE == 0 || small(*fid, None),
-            FCall::TRead { count, .. } | FCall::TReadDir { count, .. } => *count as usize <= SMALL,
+            FCall::TRead { count, .. } => *count as usize <= SMALL,
             FCall::TWrite { .. } => request
                 .payload
                 .as_ref()
                 .is_none_or(|place| place.len() <= SMALL),
             _ => true,
         }
+    }
+}
+
+/// The most bytes that are read or written, through the socket, on the reader's own thread.
+const SMALL: usize = 64 << 10;
+
+/// Whether a request is done at once where that takes about as long as to wake another thread for it: data that go through
+/// shared memory, and more of a directory than a small read has.
+fn is_large(request: &Request) -> bool {
+    match request.call {
+        FCall::TReadDir { count, .. } => count as usize > SMALL,
+        _ => request.shared.is_some(),
     }
 }
 
