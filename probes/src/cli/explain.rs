@@ -100,7 +100,7 @@ impl Explain {
         };
         let ended = whole::run(
             &wanted,
-            &up,
+            std::slice::from_ref(&up),
             std::slice::from_ref(&case),
             options,
             &cancel,

@@ -3,7 +3,7 @@
 //! Every stack is brought up before the first case runs, so that one that is missing is said at once and not
 //! after minutes. Then each runs the same cases, and the reports are compared (`results::fidelity`).
 
-use std::{path::PathBuf, sync::Arc, time::SystemTime};
+use std::{path::PathBuf, slice, sync::Arc, time::SystemTime};
 
 use clap::Args;
 use probes::{
@@ -266,7 +266,15 @@ fn report(
         let _ = progress.event(event);
         (builder.event(event)).expect("the engine's events are in order");
     };
-    let ending = whole::run(wanted, up, cases, options, cancel, &mut take).ending;
+    let ending = whole::run(
+        wanted,
+        slice::from_ref(up),
+        cases,
+        options,
+        cancel,
+        &mut take,
+    )
+    .ending;
     let finished = clock::rfc3339(SystemTime::now());
     take(&match ending {
         Ending::Complete => Event::RunFinished { finished },

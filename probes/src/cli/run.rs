@@ -10,10 +10,9 @@ use super::{
     terminal::look,
     threshold::ThresholdArgs,
     values::scale,
-    volume_args::{VolumeArgs, bring_up},
+    volume_args::{VolumeArgs, say_choice},
 };
 use clap::Args;
-use probes::case::PlannedCase;
 use probes::runner::{
     cancel::Cancel,
     clock,
@@ -109,14 +108,17 @@ impl Run {
         let interrupt = Interrupt::watch(Arc::clone(&cancel))?;
 
         let mut wanted = self.wanted();
-        let up = bring_up(&mut wanted)?;
+        let jobs = (self.jobs).map_or_else(|| jobs(wanted.client, &cases), usize::from);
+        let volumes = wanted.bring_up_for(&cases, jobs)?;
+        let up = &volumes[0];
+        say_choice(up);
         if self.keep {
             let (native, volume) = (up.native.here.display(), up.volume.here.display());
             eprintln!("probe9p: the directories of the cases stay in {native} and {volume}");
         }
         let mut done = 0;
-        let options = self.options(&wanted, &up, &cases);
-        let ended = whole::run(&wanted, &up, &cases, options, &cancel, &mut |event| {
+        let options = self.options(&wanted, up, jobs);
+        let ended = whole::run(&wanted, &volumes, &cases, options, &cancel, &mut |event| {
             if let Event::CaseFinished(case) = event {
                 done += 1;
                 threshold.see(case);
@@ -159,8 +161,7 @@ impl Run {
         }
     }
 
-    fn options(&self, wanted: &Wanted, up: &Volume, cases: &[PlannedCase]) -> Options {
-        let jobs = (self.jobs).map_or_else(|| jobs(wanted.client, cases), usize::from);
+    fn options(&self, wanted: &Wanted, up: &Volume, jobs: usize) -> Options {
         Options {
             jobs,
             repeat: self.repeat,

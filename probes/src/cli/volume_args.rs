@@ -64,8 +64,13 @@ impl VolumeArgs {
 /// Those of [`Wanted::bring_up`].
 pub fn bring_up(wanted: &mut Wanted) -> Result<Volume, StackError> {
     let up = wanted.bring_up()?;
+    say_choice(&up);
+    Ok(up)
+}
+
+/// Says which client was taken where that was left open.
+pub fn say_choice(up: &Volume) {
     if let Some(choice) = &up.choice {
         eprintln!("probe9p: {choice}");
     }
-    Ok(up)
 }

@@ -1,9 +1,9 @@
 //! Bringing up the volume that a run wants, with the plain directory to compare it with.
 
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{fmt, path::PathBuf, sync::Arc, thread};
 
 use clap::ValueEnum;
-use results::Stack;
+use results::{CaseKind, Stack};
 use serde::Serialize;
 use server9p::{
     profile::Profile,
@@ -14,6 +14,7 @@ use server9p::{
         kernels::KernelWanted,
         local::Local,
         path::PathWorld,
+        processor::Together,
         qemu::{self, Emulator, QemuClient},
         server,
         uml::{UmlClient, kernels},
@@ -23,7 +24,7 @@ use server9p::{
 
 use super::{given::Given, side::Side, stack_name::StackName};
 use crate::{
-    case::Other,
+    case::{Other, PlannedCase},
     machine::{self, State},
 };
 
@@ -153,6 +154,39 @@ impl Wanted {
         up.native.local = Some(up.native.here.clone());
         (up.native.keep, up.volume.keep) = (self.keep, self.keep);
         Ok(up)
+    }
+
+    /// As [`Wanted::bring_up`], for so many cases at once. Operations on a volume whose processes are all this host's wait
+    /// for one of these at a time: each processor then has a volume of its own, and so has a single case. Programs
+    /// may use several processors, and what somebody will look at afterwards is to be in one place.
+    ///
+    /// # Errors
+    /// Those of [`Wanted::bring_up`], of the first.
+    pub fn bring_up_for(
+        &mut self,
+        cases: &[PlannedCase],
+        jobs: usize,
+    ) -> Result<Vec<Volume>, StackError> {
+        let apart = self.client == Client::Fuse
+            && self.path.is_none()
+            && self.trace.is_none()
+            && !self.keep
+            && cases.iter().all(|case| case.kind == CaseKind::Op);
+        if !apart {
+            return Ok(vec![self.bring_up()?]);
+        }
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        let mut volumes = Vec::new();
+        for number in 0..processors.min(jobs).min(cases.len()).max(1) {
+            let _together = Together::enter_as(number);
+            match self.bring_up() {
+                Ok(volume) => volumes.push(volume),
+                Err(error) if volumes.is_empty() => return Err(error),
+                // It is slower with fewer.
+                Err(_) => break,
+            }
+        }
+        Ok(volumes)
     }
 
     fn bring_up_both(&mut self) -> Result<Volume, StackError> {

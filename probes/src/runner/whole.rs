@@ -7,7 +7,7 @@ use results::{CaseResult, Event, RunStarted, SCHEMA_VERSION, Verdict};
 use super::{
     cancel::Cancel,
     clock,
-    engine::{Ending, Engine, Options, Retrace},
+    engine::{Ending, Engine, Options, Retrace, Sides},
     host,
     volume::{Volume, Wanted},
 };
@@ -27,19 +27,22 @@ pub struct Ended {
     pub untraced: Option<String>,
 }
 
-/// Runs `cases` on `up`, which `wanted` brought up, and emits what happens: all but the run's last event, as how
-/// a run ended is for its caller to say.
+/// Runs `cases` on `volumes`, of which there is one at least and which `wanted` brought up, and emits what happens: all
+/// but the run's last event, as how a run ended is for its caller to say.
 pub fn run(
     wanted: &Wanted,
-    up: &Volume,
+    volumes: &[Volume],
     cases: &[PlannedCase],
     options: Options,
     cancel: &Cancel,
     emit: &mut dyn FnMut(&Event),
 ) -> Ended {
     let began = SystemTime::now();
-    cancel.watch(&up.native.world);
-    cancel.watch(&up.volume.world);
+    for one in volumes {
+        cancel.watch(&one.native.world);
+        cancel.watch(&one.volume.world);
+    }
+    let up = &volumes[0];
     emit(&Event::RunStarted(Box::new(RunStarted {
         schema_version: SCHEMA_VERSION,
         run_id: clock::run_id(began),
@@ -87,7 +90,14 @@ pub fn run(
         let again = || rerun::run(native, &case.id, &case.child_args, limit).ok();
         Some(explain::traced(result, known, traces, detail, again))
     };
-    let engine = Engine::new(&up.native, &up.volume, &other, options, &diagnose, cancel);
+    let sides: Vec<Sides> = volumes
+        .iter()
+        .map(|one| Sides {
+            native: &one.native,
+            volume: &one.volume,
+        })
+        .collect();
+    let engine = Engine::new(&sides, &other, options, &diagnose, cancel);
     let ending = engine.run(&cases, emit);
     drop(engine);
     Ended {

@@ -19,6 +19,7 @@ pub mod mounts;
 pub mod namespaces;
 pub mod path;
 pub mod process;
+pub mod processor;
 pub mod qemu;
 pub mod root;
 pub mod server;

@@ -205,9 +205,12 @@ impl Bench {
             ))),
         };
         self.cancel.watch(&volume.world);
+        let sides = [Sides {
+            native: &native,
+            volume: &volume,
+        }];
         let engine = Engine::new(
-            &native,
-            &volume,
+            &sides,
             &other,
             self.options.clone(),
             &|case, _, _| {

@@ -6,7 +6,6 @@
 
 pub mod keeper;
 pub mod kernels;
-mod processor;
 mod relay;
 mod wire;
 
@@ -19,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use self::{keeper::KeeperConfig, kernels::Kernel, processor::Together};
+use self::{keeper::KeeperConfig, kernels::Kernel};
 use super::{
     StackError,
     guard::Guard,
@@ -27,6 +26,7 @@ use super::{
     live::Live,
     local::Local,
     process::{self, Helper},
+    processor::Together,
     root::Root,
     server::{Server, why_not},
     volume::{Client, Place, Source},
