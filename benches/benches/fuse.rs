@@ -20,12 +20,12 @@ use std::{
 
 use benches::{
     load::{self, Connection, Kind, LoadError, Workload},
-    place, server,
+    server,
 };
 use criterion::{Criterion, Throughput};
 use server9p::{
     profile::Profile,
-    stack::{VolumeOptions, visible::VisibleMount},
+    stack::{VolumeOptions, processor::Together, visible::VisibleMount},
 };
 
 /// Bytes of the file that is read and written.
@@ -52,19 +52,29 @@ fn main() -> ExitCode {
     let brief = !args.iter().any(|arg| arg == "--bench");
     let mut criterion = Criterion::default().configure_from_args();
     for profile in [Profile::Golem, Profile::Posix] {
-        let dir = place::fresh().expect("a directory can be made");
+        let dir = tempfile::tempdir().expect("a directory can be made");
         let [export, mount] = ["export", "mount"].map(|name| dir.path().join(name));
         for directory in [&export, &mount] {
             fs::create_dir(directory).expect("a directory can be made");
         }
         fill(&export);
-        match VisibleMount::new(&export, &mount, &VolumeOptions::new(profile)) {
-            Err(why) => println!("skipped: fuse/{profile}: {why}"),
-            Ok(_mounted) => {
-                if let Err(why) = beside_raw(profile, [dir.path(), &export, &mount], brief) {
-                    println!("skipped: fuse/{profile} beside a raw client: {why}");
+        let mounted = || VisibleMount::new(&export, &mount, &VolumeOptions::new(profile));
+        for processors in [Processors::One, Processors::All] {
+            let up = {
+                let _together = processors.enter();
+                mounted()
+            };
+            match up {
+                Err(why) => println!("skipped: fuse/{profile}: {why}"),
+                Ok(_mounted) => {
+                    let places = [dir.path(), &export, &mount];
+                    if let Err(why) = beside_raw(profile, processors, places, brief) {
+                        println!("skipped: fuse/{profile} beside a raw client: {why}");
+                    }
+                    if processors == Processors::All {
+                        operations(&mut criterion, profile, &mount);
+                    }
                 }
-                operations(&mut criterion, profile, &mount);
             }
         }
     }
@@ -81,6 +91,22 @@ fn fill(export: &Path) {
     }
 }
 
+/// Where the program on the mount, our client and our server run. The raw client and its server have all processors.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Processors {
+    /// All three on one, as `probe9p run` has its operations.
+    One,
+    /// Wherever the kernel puts them.
+    All,
+}
+
+impl Processors {
+    /// For the calling thread and what it starts, until what comes back is dropped.
+    fn enter(self) -> Option<Together> {
+        (self == Processors::One).then(|| Together::enter_as(0))?
+    }
+}
+
 /// What the mount is to reach of the raw client's rate.
 const WANTED: f64 = 0.6;
 
@@ -94,6 +120,7 @@ const DEPTH: u16 = 4;
 /// one in flight, and of as many threads as the raw client has requests.
 fn beside_raw(
     profile: Profile,
+    processors: Processors,
     [scratch, export, mount]: [&Path; 3],
     brief: bool,
 ) -> Result<(), LoadError> {
@@ -127,6 +154,7 @@ fn beside_raw(
     let on_mount = |writes: bool, also: bool| {
         let file = &file;
         move |time: Duration| -> Result<f64, LoadError> {
+            let _together = processors.enter();
             let mut data = vec![8; LARGE];
             let (begun, mut moved) = (Instant::now(), 0);
             while begun.elapsed() < time {
@@ -192,10 +220,14 @@ fn beside_raw(
             &in_flight(true),
         ),
     ];
-    for (name, raw, mount) in sides {
+    let (rows, where_) = match processors {
+        Processors::One => (&sides[..3], ", on one processor"),
+        Processors::All => (&sides[..], ""),
+    };
+    for (name, raw, mount) in rows {
         let mut rates = [Vec::new(), Vec::new()];
         for round in 0..=rounds {
-            for (rates, turn) in rates.iter_mut().zip([raw, mount]) {
+            for (rates, turn) in rates.iter_mut().zip([*raw, *mount]) {
                 let rate = turn(time)?;
                 // The first round warms up.
                 if round > 0 {
@@ -209,7 +241,7 @@ fn beside_raw(
         });
         let mib = f64::from(1 << 20);
         println!(
-            "fuse/{profile}, sequential {name}, 1 MiB: {:.0} MiB/s on the mount, {:.0} MiB/s by the raw client: \
+            "fuse/{profile}, sequential {name}, 1 MiB{where_}: {:.0} MiB/s on the mount, {:.0} MiB/s by the raw client: \
              {:.0} % (wanted {:.0} %)",
             mount / mib,
             raw / mib,

@@ -1,6 +1,7 @@
 //! Our server beside its peers: diod, unpfs, and an echo that looks at no file.
 //!
-//! Every server is a process of its own and serves the same directory over a unix socket. What is measured is the
+//! Every server is a process of its own and serves the same directory over a unix socket; where files are made, removed and
+//! listed, one in memory, as the work of a disk's file system would be most of what is measured there. What is measured is the
 //! median of five rounds; in each round every server has its turn with every workload, in an order that rotates, so
 //! that a machine that grows slow does so for all. Not criterion: that measures one thing after another.
 //!
@@ -163,7 +164,8 @@ struct Plan {
 /// A server and what it has shown: for each row, one load a round.
 struct Contestant {
     kind: server::Kind,
-    server: Server,
+    on_disk: Server,
+    in_memory: Server,
     loads: Vec<Vec<Load>>,
     /// Has no Tunlinkat.
     no_unlinkat: bool,
@@ -171,10 +173,17 @@ struct Contestant {
 
 fn compare(plan: &Plan, rounds: usize, turn: Duration) -> Result<(), LoadError> {
     let rows = &plan.rows;
-    let place = place::fresh()?;
-    println!("the directory that all serve: {}", place.path().display());
-    let dir = place.path().join("export");
-    fill(&dir)?;
+    let (disk, memory) = (tempfile::tempdir()?, place::in_memory()?);
+    let places = [&disk, &memory].map(|place| place.path());
+    let dirs = places.map(|place| place.join("export"));
+    for dir in &dirs {
+        fill(dir)?;
+    }
+    println!(
+        "what all serve: {}; for what makes, removes and lists files {}",
+        dirs[0].display(),
+        dirs[1].display()
+    );
     let mut contestants = Vec::new();
     for kind in [
         server::Kind::Own(Profile::Golem),
@@ -188,10 +197,10 @@ fn compare(plan: &Plan, rounds: usize, turn: Duration) -> Result<(), LoadError> 
             println!("skipped: {}: {why}", kind.name());
             continue;
         }
-        let server = kind.start(&dir, place.path())?;
         contestants.push(Contestant {
             kind,
-            server,
+            on_disk: kind.start(&dirs[0], places[0])?,
+            in_memory: kind.start(&dirs[1], places[1])?,
             loads: vec![Vec::new(); rows.len()],
             no_unlinkat: false,
         });
@@ -211,7 +220,7 @@ fn compare(plan: &Plan, rounds: usize, turn: Duration) -> Result<(), LoadError> 
                     Err(LoadError::Refused { asked, errno })
                         if asked == MsgType::TUnlinkAt as u8 && errno == EOPNOTSUPP =>
                     {
-                        remove_made(&dir)?;
+                        remove_made(&dirs[1])?;
                         contestant.no_unlinkat = true;
                         measure(contestant, &row.workload, turn)?
                     }
@@ -230,7 +239,7 @@ fn compare(plan: &Plan, rounds: usize, turn: Duration) -> Result<(), LoadError> 
     }
     connections(&contestants[0], turn)?;
     drop(contestants);
-    memory(&dir, place.path())
+    peak_memory(&dirs[0], places[0])
 }
 
 fn fill(dir: &Path) -> std::io::Result<()> {
@@ -266,7 +275,10 @@ fn measure(
     workload: &Workload,
     turn: Duration,
 ) -> Result<Load, LoadError> {
-    let server = &contestant.server;
+    let server = match workload.kind {
+        Kind::Create | Kind::CreateRemove | Kind::List => &contestant.in_memory,
+        _ => &contestant.on_disk,
+    };
     let workload = match workload.kind {
         Kind::Create if contestant.no_unlinkat => Workload {
             kind: Kind::CreateRemove,
@@ -420,7 +432,7 @@ fn connections(contestant: &Contestant, turn: Duration) -> Result<(), LoadError>
 }
 
 /// The memory of a server that 64 connections fill with writes of 1 MiB.
-fn memory(dir: &Path, scratch: &Path) -> Result<(), LoadError> {
+fn peak_memory(dir: &Path, scratch: &Path) -> Result<(), LoadError> {
     const CONNECTIONS: usize = 64;
     const WINDOW: u16 = 16;
     let server = server::Kind::Own(Profile::Golem).start(dir, scratch)?;

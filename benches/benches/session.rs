@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use benches::{Peer, place};
+use benches::Peer;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use rs9p::{Data, FCall, GetAttrMask};
 use server9p::{profile::Profile, wire};
@@ -17,7 +17,7 @@ const CHUNK: u32 = 507_904;
 const FILE: u32 = 64 << 20;
 
 fn data(criterion: &mut Criterion) {
-    let dir = place::fresh().expect("a directory can be made");
+    let dir = tempfile::tempdir().expect("a directory can be made");
     fs::write(dir.path().join("file"), vec![7; FILE as usize]).expect("there is room for the file");
     let mut group = criterion.benchmark_group("session");
     for profile in [Profile::Golem, Profile::Posix] {
@@ -97,7 +97,7 @@ fn data(criterion: &mut Criterion) {
 }
 
 fn names(criterion: &mut Criterion) {
-    let dir = place::fresh().expect("a directory can be made");
+    let dir = tempfile::tempdir().expect("a directory can be made");
     for number in 0..2000 {
         fs::write(dir.path().join(format!("entry-{number}")), "").expect("there is room for it");
     }

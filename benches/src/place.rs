@@ -19,7 +19,7 @@ const ROOM: u64 = 2 << 30;
 ///
 /// # Errors
 /// Where no directory can be made.
-pub fn fresh() -> io::Result<TempDir> {
+pub fn in_memory() -> io::Result<TempDir> {
     let memory = Path::new(MEMORY);
     match has_room(memory) {
         true => tempfile::tempdir_in(memory).or_else(|_| tempfile::tempdir()),
