@@ -6,12 +6,14 @@ use std::{
         Condvar,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
-use results::CaseKind;
+use results::{CaseKind, Verdict};
 use server9p::stack::{Cache, CommandSpec, Ended, Finished, Mounted, World, local::Local};
 
 use super::*;
+use crate::case::PlannedRemedy;
 
 /// A world in which the program's first argument after our own name says what happens.
 struct Scripted {
@@ -490,4 +492,53 @@ fn the_report_of_a_parallel_run_is_that_of_one_job() {
         report.to_json()
     };
     assert_eq!(report(1), report(5));
+}
+
+#[test]
+fn with_several_volumes_a_case_has_both_of_its_sides_in_one_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let worlds = [(); 2].map(|()| (Scripted::new(false), Scripted::new(true)));
+    let side = |name, number: usize, world: &Arc<Scripted>| {
+        let dir = dir.path().join(format!("{name}{number}"));
+        std::fs::create_dir(&dir).unwrap();
+        Side::new(name, world.clone() as Arc<dyn World>, &dir)
+    };
+    let places: Vec<(Side, Side)> = worlds
+        .iter()
+        .enumerate()
+        .map(|(number, (native, volume))| {
+            (
+                side("native", number, native),
+                side("volume", number, volume),
+            )
+        })
+        .collect();
+    let sides: Vec<Sides> = places
+        .iter()
+        .map(|(native, volume)| Sides { native, volume })
+        .collect();
+    let options = Options {
+        jobs: 4,
+        ..Bench::new().options
+    };
+    let cancel = Cancel::default();
+    let none = |_| Err(StackError::Unavailable("there is none".into()));
+    let engine = Engine::new(&sides, &none, options, &|_, _, _| None, &cancel);
+    let names: Vec<String> = (0..40).map(|number| format!("case{number}")).collect();
+    let cases: Vec<PlannedCase> = names.iter().map(|name| case(name)).collect();
+    let mut finished = 0;
+    let ending = engine.run(&cases, &mut |event| {
+        finished += usize::from(matches!(event, Event::CaseFinished(_)));
+    });
+    assert!(matches!(ending, Ending::Complete));
+    assert_eq!(finished, cases.len());
+    for name in &names {
+        let times = worlds
+            .each_ref()
+            .map(|(native, volume)| (native.times(name), volume.times(name)));
+        assert!(
+            matches!(times, [(1, 1), (0, 0)] | [(0, 0), (1, 1)]),
+            "{name}: {times:?}"
+        );
+    }
 }
