@@ -57,6 +57,8 @@ impl FailedCall {
             "EEXIST" => matches!(self.call.as_str(), "mkdir" | "mkdirat"),
             // Copying from another file system by the means of one.
             "EXDEV" => matches!(self.call.as_str(), "ioctl" | "copy_file_range"),
+            // Go's run time offers every file that it opens to its poller, and epoll takes no regular file anywhere.
+            "EPERM" => self.call == "epoll_ctl",
             // Waiting for a service.
             "ECONNREFUSED" => self.call == "connect",
             "EAGAIN" | "EINTR" | "ECHILD" => true,
@@ -116,14 +118,15 @@ pub fn decisive(calls: &[FailedCall]) -> Option<&FailedCall> {
     gave_up.or_else(|| calls.iter().rev().find(|call| !call.is_ordinary()))
 }
 
-/// The call that a program complained about: the last whose errno its words name, else the last.
+/// The call that a program complained about: the last whose errno its words name, be it in small letters, else the last.
 pub fn complained_of<'a>(calls: &'a [FailedCall], words: &str) -> Option<&'a FailedCall> {
+    let words = words.to_lowercase();
     let named = |call: &&FailedCall| {
         let numbers = (1..=133).map(Errno::from_raw);
         let errno = numbers
             .into_iter()
             .find(|errno| format!("{errno:?}") == call.errno);
-        errno.is_some_and(|errno| words.contains(errno.desc()))
+        errno.is_some_and(|errno| words.contains(&errno.desc().to_lowercase()))
     };
     calls.iter().rev().find(named).or(calls.last())
 }
@@ -152,6 +155,9 @@ mod tests {
         let calls = [call("fchown", "EPERM"), call("fsetxattr", "EOPNOTSUPP")];
         let words = "error setting owner: Operation not permitted";
         assert_eq!(complained_of(&calls, words).unwrap().call, "fchown");
+        // As Go has it.
+        let words = "open one: operation not permitted";
+        assert_eq!(complained_of(&calls, words).unwrap().call, "fchown");
         assert_eq!(
             complained_of(&calls, "it failed").unwrap().call,
             "fsetxattr"
@@ -167,6 +173,9 @@ mod tests {
             gave_up: gave_up.map(str::to_owned),
         };
         let mut calls = vec![call("mmap", "EINVAL", None), call("stat", "ENOENT", None)];
+        assert_eq!(decisive(&calls).unwrap().call, "mmap");
+        // Nobody failed by what epoll says of every regular file.
+        calls.push(call("epoll_ctl", "EPERM", None));
         assert_eq!(decisive(&calls).unwrap().call, "mmap");
         calls.insert(
             0,
