@@ -108,8 +108,8 @@ impl Run {
         let interrupt = Interrupt::watch(Arc::clone(&cancel))?;
 
         let mut wanted = self.wanted();
-        let jobs = (self.jobs).map_or_else(|| jobs(wanted.client, &cases), usize::from);
-        let volumes = wanted.bring_up_for(&cases, jobs)?;
+        let jobs = |client| (self.jobs).map_or_else(|| jobs(client, &cases), usize::from);
+        let volumes = wanted.bring_up_for(&cases, jobs(wanted.client))?;
         let up = &volumes[0];
         say_choice(up);
         if self.keep {
@@ -117,7 +117,8 @@ impl Run {
             eprintln!("probe9p: the directories of the cases stay in {native} and {volume}");
         }
         let mut done = 0;
-        let options = self.options(&wanted, up, jobs);
+        // Of the client that was taken, where that was left open.
+        let options = self.options(&wanted, up, jobs(wanted.client));
         let ended = whole::run(&wanted, &volumes, &cases, options, &cancel, &mut |event| {
             if let Event::CaseFinished(case) = event {
                 done += 1;
