@@ -220,7 +220,7 @@ fn beside_raw(
             &in_flight(true),
         ),
     ];
-    let (rows, where_) = match processors {
+    let (rows, place) = match processors {
         Processors::One => (&sides[..3], ", on one processor"),
         Processors::All => (&sides[..], ""),
     };
@@ -241,7 +241,7 @@ fn beside_raw(
         });
         let mib = f64::from(1 << 20);
         println!(
-            "fuse/{profile}, sequential {name}, 1 MiB{where_}: {:.0} MiB/s on the mount, {:.0} MiB/s by the raw client: \
+            "fuse/{profile}, sequential {name}, 1 MiB{place}: {:.0} MiB/s on the mount, {:.0} MiB/s by the raw client: \
              {:.0} % (wanted {:.0} %)",
             mount / mib,
             raw / mib,

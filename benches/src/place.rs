@@ -1,8 +1,8 @@
 //! Where the benchmarks' directories lie.
 
-use std::{fs, io, path::Path};
+use std::io;
 
-use rustix::fs::{StatVfsMountFlags, statvfs};
+use rustix::fs::statvfs;
 use tempfile::TempDir;
 
 /// The tmpfs that Linux systems have for everybody.
@@ -20,18 +20,10 @@ const ROOM: u64 = 2 << 30;
 /// # Errors
 /// Where no directory can be made.
 pub fn in_memory() -> io::Result<TempDir> {
-    let memory = Path::new(MEMORY);
-    match has_room(memory) {
-        true => tempfile::tempdir_in(memory).or_else(|_| tempfile::tempdir()),
-        false => tempfile::tempdir(),
+    match statvfs(MEMORY) {
+        Ok(stat) if stat.f_bavail * stat.f_frsize >= ROOM => {
+            tempfile::tempdir_in(MEMORY).or_else(|_| tempfile::tempdir())
+        }
+        _ => tempfile::tempdir(),
     }
-}
-
-fn has_room(dir: &Path) -> bool {
-    let is_dir = fs::metadata(dir).is_ok_and(|metadata| metadata.is_dir());
-    is_dir
-        && statvfs(dir).is_ok_and(|stat| {
-            !stat.f_flag.contains(StatVfsMountFlags::RDONLY)
-                && stat.f_bavail * stat.f_frsize >= ROOM
-        })
 }

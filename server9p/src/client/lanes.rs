@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::{Client, ClientError, Fid, Pending, ops::sum, wire::Encoder};
+use super::{Client, ClientError, Fid, wire::Encoder};
 use crate::shared_memory::{SharedMemory, TFETCH, TMEMORY, TSTORE};
 
 /// Lanes that there are: requests that may use the memory at the same time.
@@ -114,10 +114,8 @@ impl Client {
             request(TFETCH, fid, offset + range.start as u64, range.len(), place)
         });
         let started = self.conn.submit_all(frames.collect())?;
-        moved(
-            started.into_iter().zip(parts.iter().map(Range::len)),
-            TFETCH,
-        )
+        let lengths = parts.iter().map(Range::len);
+        Client::moved(started.into_iter().map(Ok).zip(lengths), TFETCH)
     }
 
     /// As [`Client::write_ahead`], by way of a lane.
@@ -130,23 +128,18 @@ impl Client {
         lane: &mut Lane,
     ) -> Result<usize, ClientError> {
         let mut started = Vec::new();
-        let mut failed = None;
         for range in parts(data.len().min(lane.lanes.size), self.io_size(part)) {
             let place = lane.start + range.start;
             lane.lanes.memory.put(place, &data[range.clone()]);
             let frame = request(TSTORE, fid, offset + range.start as u64, range.len(), place);
-            match self.conn.submit(frame, &[], None) {
-                Ok(pending) => started.push((pending, range.len())),
-                Err(error) => {
-                    failed = Some(error);
-                    break;
-                }
+            let pending = self.conn.submit(frame, &[], None);
+            let stop = pending.is_err();
+            started.push((pending, range.len()));
+            if stop {
+                break;
             }
         }
-        match (moved(started.into_iter(), TSTORE), failed) {
-            (Ok(0), Some(error)) => Err(error),
-            (outcome, _) => outcome,
-        }
+        Client::moved(started.into_iter(), TSTORE)
     }
 }
 
@@ -161,9 +154,4 @@ fn parts(count: usize, size: u32) -> impl Iterator<Item = Range<usize>> {
 fn request(kind: u8, fid: &Fid, offset: u64, count: usize, place: usize) -> Vec<u8> {
     let request = Encoder::new(kind).u32(fid.number()).u64(offset);
     request.u32(count as u32).u64(place as u64).finish(0)
-}
-
-/// How many bytes requests of this type moved together.
-fn moved(started: impl Iterator<Item = (Pending, usize)>, kind: u8) -> Result<usize, ClientError> {
-    sum(started.map(|(pending, length)| (Client::end_moved(pending, kind, length), length)))
 }

@@ -301,20 +301,7 @@ impl Client {
                 break;
             }
         }
-        let mut total = 0;
-        for (pending, length) in started {
-            match pending.and_then(|pending| Client::end_moved(pending, kind::TWRITE, length)) {
-                Ok(count) => {
-                    total += count;
-                    if count < length {
-                        return Ok(total);
-                    }
-                }
-                Err(error) if total == 0 => return Err(error),
-                Err(_) => return Ok(total),
-            }
-        }
-        Ok(total)
+        Client::moved(started.into_iter(), kind::TWRITE)
     }
 
     fn start_write(&self, fid: &Fid, offset: u64, data: &[u8]) -> Result<Pending, ClientError> {
@@ -325,12 +312,19 @@ impl Client {
         Ok(self.submit(request, data)?.0)
     }
 
-    /// The end of a request of this type that is answered by how many of `length` bytes it moved.
-    pub(super) fn end_moved(
-        pending: Pending,
+    /// The [`sum`] of requests of this type, each with its length; the last may have failed to be sent.
+    pub(super) fn moved(
+        started: impl Iterator<Item = (Result<Pending, ClientError>, usize)>,
         kind: u8,
-        length: usize,
     ) -> Result<usize, ClientError> {
+        sum(started.map(|(pending, length)| {
+            let moved = pending.and_then(|pending| Client::end_moved(pending, kind, length));
+            (moved, length)
+        }))
+    }
+
+    /// The end of a request of this type that is answered by how many of `length` bytes it moved.
+    fn end_moved(pending: Pending, kind: u8, length: usize) -> Result<usize, ClientError> {
         let body = Client::check(pending.wait()?, kind)?.body;
         let count = Decoder::new(&body).u32()? as usize;
         if count > length {
@@ -638,13 +632,12 @@ impl Client {
     }
 }
 
-/// The buffer that requests shared which have all ended.
 /// What several requests moved together: all before the first that came short of its length or failed. Every one is waited
 /// for, wanted or not, since where their data go is not ours before.
 ///
 /// # Errors
 /// That of the first that failed, where nothing was moved before.
-pub(super) fn sum(
+fn sum(
     parts: impl Iterator<Item = (Result<usize, ClientError>, usize)>,
 ) -> Result<usize, ClientError> {
     let (mut total, mut whole, mut outcome) = (0, true, Ok(()));
@@ -667,6 +660,7 @@ pub(super) fn sum(
     }
 }
 
+/// The buffer that requests shared which have all ended.
 fn take_back(shared: Arc<Mutex<Vec<u8>>>) -> Vec<u8> {
     match Arc::try_unwrap(shared) {
         Ok(buffer) => buffer.into_inner().unwrap_or_else(PoisonError::into_inner),

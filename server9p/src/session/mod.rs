@@ -263,9 +263,9 @@ impl Session {
             .payload
             .clone()
             .map_or(&[][..], |place| &frame[place]);
-        let begun = Instant::now();
+        let begun = is_large(&request).then(Instant::now);
         let reply = self.carry_out(&request, payload);
-        if is_large(&request) {
+        if let Some(begun) = begun {
             self.haste.took(begun.elapsed());
         }
         self.writer.send(reply, None);

@@ -192,11 +192,7 @@ impl Bench {
     }
 
     fn watch(&self, cases: &[PlannedCase], mut see: impl FnMut(&Event)) -> Ending {
-        let side = |name, world: &Arc<Scripted>| {
-            let dir = self.dir.path().join(name);
-            std::fs::create_dir_all(&dir).unwrap();
-            Side::new(name, world.clone() as Arc<dyn World>, &dir)
-        };
+        let side = |name, world: &Arc<Scripted>| side(name, world, self.dir.path());
         let (native, volume) = (side("native", &self.native), side("volume", &self.volume));
         let other = |other| match other {
             Other::Cache(Cache::Mmap) | Other::Local(Local::Ram) => {
@@ -226,6 +222,13 @@ impl Bench {
         );
         engine.run(cases, &mut see)
     }
+}
+
+/// A side whose fresh directories are in one of its name in `dir`.
+fn side(name: &'static str, world: &Arc<Scripted>, dir: &Path) -> Side {
+    let dir = dir.join(name);
+    std::fs::create_dir_all(&dir).unwrap();
+    Side::new(name, world.clone() as Arc<dyn World>, &dir)
 }
 
 fn case(script: &str) -> PlannedCase {
@@ -498,19 +501,12 @@ fn the_report_of_a_parallel_run_is_that_of_one_job() {
 fn with_several_volumes_a_case_has_both_of_its_sides_in_one_place() {
     let dir = tempfile::tempdir().unwrap();
     let worlds = [(); 2].map(|()| (Scripted::new(false), Scripted::new(true)));
-    let side = |name, number: usize, world: &Arc<Scripted>| {
-        let dir = dir.path().join(format!("{name}{number}"));
-        std::fs::create_dir(&dir).unwrap();
-        Side::new(name, world.clone() as Arc<dyn World>, &dir)
-    };
     let places: Vec<(Side, Side)> = worlds
         .iter()
         .enumerate()
         .map(|(number, (native, volume))| {
-            (
-                side("native", number, native),
-                side("volume", number, volume),
-            )
+            let dir = dir.path().join(number.to_string());
+            (side("native", native, &dir), side("volume", volume, &dir))
         })
         .collect();
     let sides: Vec<Sides> = places
