@@ -3,7 +3,7 @@
 mod common;
 
 use common::*;
-use results::{Event, Format, Look};
+use results::{Event, Format, Look, Observation};
 
 fn written(format: Format, look: Look, events: &[Event]) -> String {
     let mut out = Vec::new();
@@ -27,6 +27,25 @@ fn the_sample_has_every_verdict() {
 #[test]
 fn table() {
     insta::assert_snapshot!(plain(Format::Table, &run(cases(), vec![])));
+}
+
+#[test]
+fn what_a_case_that_works_could_not_judge_stands_under_it() {
+    let volume = Observation {
+        detail: "its speed was not judged: it is emulated".into(),
+        ..ok(2.0)
+    };
+    let table = plain(
+        Format::Table,
+        &run(
+            vec![case("cp.tree", "copies a tree", ok(1.0), volume)],
+            vec![],
+        ),
+    );
+    let lines: Vec<&str> = table.lines().map(str::trim).collect();
+    let case = lines.iter().position(|line| line.contains("cp.tree"));
+    let under = lines[case.expect("the case has its line") + 1];
+    assert_eq!(under, "its speed was not judged: it is emulated");
 }
 
 #[test]

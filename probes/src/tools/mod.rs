@@ -7,6 +7,7 @@
 
 pub mod calls;
 mod child;
+mod emulated;
 pub mod find;
 mod pace;
 pub mod parse;

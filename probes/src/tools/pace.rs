@@ -1,7 +1,7 @@
 //! Whether a volume is much slower than a local directory: by turns, several times, judged by the whole interval.
 //!
 //! Both places are on the same machine, a guest's own memory for a guest's volume, so that a slow processor counts on
-//! both sides; and each turn's two runs follow one another, so that what else the machine does counts on both. One
+//! both sides (an emulated one does not equally, see [`emulated`](super::emulated)); and each turn's two runs follow one another, so that what else the machine does counts on both. One
 //! slow turn proves nothing: where the turns are not of one mind, more are taken and the outermost left out, and only
 //! when all that remain take more than ten times as long is speed lost. Where other work kept the processors busy all the
 //! while, nothing can be said: each request to a volume passes through several processes, and each of them waits its turn,

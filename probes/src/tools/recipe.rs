@@ -255,7 +255,8 @@ pub struct Case {
     pub alone: bool,
     /// Whether its time counts: that of its `timed` commands, or of all of it where it has none. On the volume it is
     /// then run several times, by turns there and in a local directory of the same machine; more than ten times slower
-    /// over the whole interval is a guarantee lost.
+    /// over the whole interval is a guarantee lost. Under an emulated processor or in a user-mode Linux, which cannot tell, it
+    /// is not measured.
     #[serde(default)]
     pub timed: bool,
     /// What must hold on both sides.

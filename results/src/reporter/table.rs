@@ -111,7 +111,8 @@ impl<W: io::Write> Table<W> {
         }
         writeln!(self.out, "{}", line.trim_end())?;
         if case.verdict == Verdict::Works {
-            return Ok(());
+            // What was not tried, or could not be judged.
+            return self.under("", "", &case.volume.detail);
         }
         for line in self.told.lines(case, self.look.whole_evidence) {
             let code = if line.helps { GREEN } else { DIM };

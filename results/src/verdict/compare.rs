@@ -7,8 +7,11 @@ use crate::{Observation, Outcome, Verdict};
 /// Facts whose names begin so are guarantees: one that is lost degrades a case, it does not fail it.
 pub const GUARANTEE_PREFIX: &str = "guarantee.";
 
-/// The guarantee that is measured rather than seen: that a volume is not much slower than a local directory.
+/// The guarantee that is measured rather than seen: that a volume is not much slower than a local directory. It is `kept`
+/// or `lost`, and absent where it could not be measured, which says nothing.
 pub const SPEED: &str = "guarantee.speed";
+/// What is said of a speed that was measured and found lost.
+const LOST: &str = "lost";
 
 /// Longest fact value that a note quotes in full, in characters.
 const VALUE_LIMIT: usize = 80;
@@ -60,6 +63,7 @@ pub fn describe(seen: &Observation) -> String {
 pub(super) fn compare(native: &Observation, volume: &Observation) -> (Verdict, String) {
     let (guarantees, others): (Vec<_>, Vec<_>) = differences(native, volume)
         .into_iter()
+        .filter(|d| d.name != SPEED || d.is(LOST))
         .partition(|d| d.name.starts_with(GUARANTEE_PREFIX));
     if !others.is_empty() {
         (Verdict::Fails, note(&others, "on the volume", "natively"))
@@ -103,7 +107,7 @@ pub(super) fn disagreement(run: &[&Observation]) -> Option<String> {
 /// Which of the repeats that agree stands for all: one that was fast enough, if any was, since speed is lost only when it
 /// is lost each time; else the first.
 pub(super) fn settled<'a>(run: &[&'a Observation]) -> Option<&'a Observation> {
-    let fast = |seen: &&&Observation| seen.facts.get(SPEED).is_some_and(|said| said == "kept");
+    let fast = |seen: &&&Observation| seen.facts.get(SPEED).is_none_or(|said| said != LOST);
     run.iter().find(fast).or(run.first()).copied()
 }
 
@@ -112,6 +116,13 @@ struct Difference<'a> {
     name: &'a str,
     left: Option<String>,
     right: Option<String>,
+}
+
+impl Difference<'_> {
+    /// Whether a side has this value.
+    fn is(&self, value: &str) -> bool {
+        [&self.left, &self.right].contains(&&Some(value.to_owned()))
+    }
 }
 
 fn differences<'a>(left: &'a Observation, right: &'a Observation) -> Vec<Difference<'a>> {

@@ -83,6 +83,7 @@ fn each_rule_gives_its_verdict_and_says_why() {
         ("volume repeats see different facts", vec![ok(&[("n", "1")])], vec![ok(&[("n", "1")]), ok(&[("n", "2")])], Verdict::Unstable, "repeats on the volume disagree: n is 2 in one, 1 in another"),
         ("speed that one of two repeats kept", vec![ok(&[(SPEED, "kept")])], vec![ok(&[(SPEED, "lost")]), ok(&[(SPEED, "kept")])], Verdict::Works, ""),
         ("speed that every repeat lost", vec![ok(&[(SPEED, "kept")])], vec![ok(&[(SPEED, "lost")]), ok(&[(SPEED, "lost")])], Verdict::Degraded, "guarantee.speed is lost on the volume, kept natively"),
+        ("speed that could not be judged on the volume", vec![ok(&[(SPEED, "kept")])], vec![ok(&[])], Verdict::Works, ""),
         ("native repeats disagree", vec![ok(&[]), error("open", "EIO")], vec![ok(&[])], Verdict::Unstable, "native repeats disagree: 1 of 2 ended well, 1 of 2 open: EIO"),
         ("failures with different errnos", vec![ok(&[])], vec![error("mmap", "EINVAL"), error("mmap", "ENODEV")], Verdict::Fails, "mmap: EINVAL"),
         ("a repeat that was not run", vec![ok(&[]), not_run("interrupted")], vec![error("mmap", "EINVAL"), not_run("interrupted")], Verdict::Fails, "mmap: EINVAL"),

@@ -5,6 +5,9 @@
 //! installed, the case is run twice more under strace, on the volume and natively, and the calls that failed on
 //! the volume alone become the observation's evidence.
 
+mod speed;
+mod traced;
+
 use std::{
     collections::BTreeMap,
     ffi::{OsStr, OsString},
@@ -24,16 +27,13 @@ use rustix::{
 
 use super::{
     calls::{self, FailedCall},
-    find, pace, parse,
+    find, parse,
     recipe::{Case, Place, Recipe, Remedy, Variant},
     script::{self, Job, Ran},
     service,
 };
-use crate::strace::{self, Calls, failing};
+use crate::strace::{self, Calls};
 
-/// How long a script may take under strace: so long, and so many times what it took without.
-const TRACED_LEAST: Duration = Duration::from_secs(30);
-const TRACED_TIMES: u32 = 15;
 /// How many failing calls an observation keeps.
 const KEPT_CALLS: usize = 60;
 
@@ -338,106 +338,6 @@ impl Run<'_> {
             });
         }
         expect.unmet(&ran.output, &ran.facts, dir)
-    }
-
-    /// Measures how the case's time on this side compares with a local directory's on the same machine.
-    fn pace(&self, side: Side, observation: &mut Observation) {
-        let fact = |kept: bool| if kept { "kept" } else { "lost" }.to_owned();
-        let name = results::verdict::SPEED.to_owned();
-        if side == Side::Native {
-            observation.facts.insert(name, fact(true));
-            return;
-        }
-        let timed = |dir: &Path| -> io::Result<Duration> {
-            fs::create_dir(dir)?;
-            let ran = self.script(dir, self.limit(), None)?.ran;
-            match ran.status.and_then(|status| status.code()) {
-                code if code == Some(self.case.expect.exit) => {
-                    Ok(ran.timed.unwrap_or(ran.duration))
-                }
-                _ => Err(io::Error::other(format!(
-                    "a run failed: {}",
-                    last_lines(&ran.output, 2)
-                ))),
-            }
-        };
-        let local = tempfile::Builder::new().prefix("probe9p-native-").tempdir();
-        let measured = local.and_then(|local| {
-            pace::by_turns(|place, round| {
-                let base = match place {
-                    pace::Place::Local => local.path(),
-                    pace::Place::Here => self.dir,
-                };
-                timed(&base.join(format!("probe9p-timed-{round}")))
-            })
-        });
-        match measured {
-            Ok(pace) => {
-                observation.facts.insert(name, fact(!pace.is_slow()));
-                if pace.seems_slow() {
-                    let words = [&*observation.detail, &*pace.to_string()];
-                    observation.detail = words.join(" ").trim().to_owned();
-                }
-            }
-            Err(error) => {
-                observation.outcome = Outcome::Error;
-                observation.detail = format!("its time could not be measured: {error}");
-            }
-        }
-    }
-
-    /// Looks with strace at what fails on the volume alone, and adds it to the observation.
-    fn trace(&self, observation: &mut Observation) {
-        if !find::on_path("strace") {
-            observation
-                .detail
-                .push_str(" (strace would show the call that failed: apt-get install -y strace)");
-            return;
-        }
-        // Programs with timers may get nowhere under strace in a guest, whose processor is slow.
-        let usual = Duration::from_secs_f64(observation.duration_ms / 1e3);
-        let limit = self.limit().min(TRACED_LEAST + usual * TRACED_TIMES);
-        let traced = |dir: &Path| -> io::Result<(Observation, Vec<FailedCall>)> {
-            fs::create_dir(dir)?;
-            let done = self.script(dir, limit, Some("trace"))?;
-            Ok((
-                self.judge(&done.ran, &done.scratch, dir),
-                failing::parse(&done.trace, dir),
-            ))
-        };
-        let both = tempfile::Builder::new()
-            .prefix("probe9p-native-")
-            .tempdir()
-            .and_then(|native| {
-                let (again, volume) = traced(&self.dir.join("probe9p-traced"))?;
-                let (_, native) = traced(&native.path().join("probe9p-traced"))?;
-                Ok((again, failing::only_on_volume(volume, &native)))
-            });
-        match both {
-            Ok((again, calls)) => {
-                let remark = match again.outcome {
-                    Outcome::Ok => " (it passed when it was run again under strace)",
-                    Outcome::Timeout => {
-                        " (under strace it did not get to its end within its limit)"
-                    }
-                    Outcome::Error | Outcome::Signal | Outcome::NotRun => "",
-                };
-                observation.detail.push_str(remark);
-                // Only a run that came to the same end can tell which call led there.
-                if again.outcome == observation.outcome
-                    && let Some(call) = calls::complained_of(&calls, &observation.detail)
-                {
-                    observation.call = Some(call.call.clone());
-                    observation.errno = Some(call.errno.clone());
-                }
-                observation.failed_calls = texts(calls, None);
-            }
-            Err(error) => {
-                observation.detail.push_str(&format!(
-                    " (it could not be run again under strace: {error})"
-                ));
-            }
-        }
     }
 }
 
