@@ -6,6 +6,7 @@
 pub mod client;
 pub mod export;
 pub mod helper;
+mod patience;
 pub mod profile;
 pub mod serve;
 pub mod session;

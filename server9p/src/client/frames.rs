@@ -15,6 +15,7 @@ use rustix::{
 };
 
 use super::wire;
+use crate::patience::Patience;
 
 /// Small replies are read with whatever follows them; what is larger than this goes straight to its place.
 const BUFFER: usize = 16 * 1024;
@@ -27,6 +28,7 @@ pub(super) struct FrameReader {
     buffer: Box<[u8]>,
     start: usize,
     end: usize,
+    patience: Patience,
 }
 
 impl FrameReader {
@@ -36,11 +38,15 @@ impl FrameReader {
             buffer: vec![0; BUFFER].into_boxed_slice(),
             start: 0,
             end: 0,
+            patience: Patience::for_replies(),
         }
     }
 
     /// Reads a header: the frame's size, its type and its tag.
     pub(super) fn header(&mut self, max_frame: u32) -> Result<(usize, u8, u16), String> {
+        if self.start == self.end {
+            self.look()?;
+        }
         let mut header = [0; wire::HEADER];
         self.fill(&mut header)?;
         let size = u32::from_le_bytes([header[0], header[1], header[2], header[3]]);
@@ -55,6 +61,24 @@ impl FrameReader {
             header[4],
             u16::from_le_bytes([header[5], header[6]]),
         ))
+    }
+
+    /// Waits for a frame's first bytes, without sleeping where that pays.
+    fn look(&mut self) -> Result<(), String> {
+        (self.start, self.end) = (0, 0);
+        let begun = Instant::now();
+        let (fd, buffer) = (self.fd.as_fd(), &mut self.buffer[..]);
+        let found = self.patience.look(|| {
+            let result = recv(fd, &mut *buffer, RecvFlags::DONTWAIT);
+            (!matches!(result, Err(Errno::AGAIN))).then_some(result)
+        });
+        self.end = match found {
+            Some(Ok((count, _))) if count > 0 => count,
+            // What is wrong it tells.
+            _ => receive(fd, buffer)?,
+        };
+        self.patience.waited(begun.elapsed());
+        Ok(())
     }
 
     /// Fills `place`.

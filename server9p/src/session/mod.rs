@@ -11,7 +11,6 @@ mod dispatch;
 mod fids;
 mod haste;
 mod limits;
-mod patience;
 mod pending;
 mod reader;
 mod trace;

@@ -14,8 +14,11 @@ use rustix::{
 };
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{limits::Budget, patience::Patience};
-use crate::wire::{HEADER, buffers};
+use super::limits::Budget;
+use crate::{
+    patience::Patience,
+    wire::{HEADER, buffers},
+};
 
 /// Bytes read from the stream at once; larger frames get room of their own.
 const BUFFER: usize = 128 << 10;
@@ -66,7 +69,7 @@ impl Reader {
             buffer: vec![0; BUFFER],
             start: 0,
             end: 0,
-            patience: Patience::new(),
+            patience: Patience::for_requests(),
             descriptor: None,
             socket: true,
         }

@@ -1,10 +1,11 @@
-//! Whether to look for the next request for a moment before sleeping.
+//! Whether to look for the next message for a moment before sleeping.
 //!
-//! A client that asks one thing after another has its next request ready some microseconds after a reply, and to be
-//! woken takes longer than that: an interrupt to a processor that has gone to sleep. So a session whose client was
-//! quick the last time looks, for as long as such a wake takes, and sleeps then. Whoever else wants the processor has
-//! it at once, since every look ends by yielding; and where somebody did want it, the session sleeps the next many
-//! times. On a single processor, which is the client's too, nobody looks.
+//! A client that asks one thing after another has its next request ready some microseconds after a reply, and a server
+//! that has no disk to wait for its reply as soon. To be woken takes longer than that: an interrupt to a processor that
+//! has gone to sleep. So who was not kept waiting the last time looks, for as long as such a wake takes or a reply to a
+//! large request, and sleeps then. Whoever else wants the processor has it at once, since every look ends by yielding; and
+//! where somebody did want it, the next many waits are slept through. On a single processor, which is the other side's
+//! too, nobody looks.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -12,26 +13,32 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long is looked at most: about what it costs to sleep and be woken.
-const LONGEST: Duration = Duration::from_micros(50);
+/// How long is looked for a request at most: about what it costs to sleep and be woken.
+const FOR_REQUEST: Duration = Duration::from_micros(50);
 
-/// A wait that was shorter than this, wake included, promises that the next is short, too.
-const SHORT: Duration = Duration::from_micros(120);
+/// How long is looked for a reply at most: about what a server takes to move a mebibyte between memory and page cache.
+const FOR_REPLY: Duration = Duration::from_micros(300);
+
+/// What sleeping and being woken may take: a wait that was no longer than a look and this promises that the next is short,
+/// too.
+const WAKE: Duration = Duration::from_micros(70);
 
 /// A yield that takes longer than this has run somebody else.
 const ALONE: Duration = Duration::from_micros(10);
 
 /// How many waits are slept through after that.
-const PENANCE: u32 = 256;
+const PENANCE: u32 = 16;
 
-/// Sessions of this process that look at the moment.
+/// How many in this process look at the moment.
 static LOOKING: AtomicUsize = AtomicUsize::new(0);
 
-/// What a session has seen of its client and of the processor.
+/// What one side has seen of the other and of the processor.
 #[derive(Debug)]
-pub(super) struct Patience {
-    /// Sessions that may look at once: one processor is left to others.
+pub(crate) struct Patience {
+    /// How many may look at once: one processor is left to others.
     most: usize,
+    /// How long is looked at most.
+    longest: Duration,
     /// Whether the last wait was short.
     quick: bool,
     /// Waits still to be slept through.
@@ -39,14 +46,20 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    pub fn new() -> Patience {
-        let processors = thread::available_parallelism().map_or(1, usize::from);
-        Patience::on(processors)
+    /// A server's with its client.
+    pub fn for_requests() -> Patience {
+        Patience::on(processors(), FOR_REQUEST)
     }
 
-    fn on(processors: usize) -> Patience {
+    /// A client's with its server.
+    pub fn for_replies() -> Patience {
+        Patience::on(processors(), FOR_REPLY)
+    }
+
+    fn on(processors: usize, longest: Duration) -> Patience {
         Patience {
             most: processors - 1,
+            longest,
             quick: false,
             penance: 0,
         }
@@ -54,7 +67,7 @@ impl Patience {
 
     /// Never looks.
     pub fn none() -> Patience {
-        Patience::on(1)
+        Patience::on(1, Duration::ZERO)
     }
 
     /// Whether to look this time.
@@ -84,10 +97,14 @@ impl Patience {
             rustix::thread::sched_yield();
             let now = Instant::now();
             if now - before > ALONE {
-                self.penance = PENANCE;
-                break look();
+                // It may have been the other side, which then has had its say.
+                let found = look();
+                if found.is_none() {
+                    self.penance = PENANCE;
+                }
+                break found;
             }
-            if now - begun > LONGEST {
+            if now - begun > self.longest {
                 break None;
             }
             before = now;
@@ -98,8 +115,13 @@ impl Patience {
 
     /// A wait has taken so long.
     pub fn waited(&mut self, time: Duration) {
-        self.quick = time < SHORT;
+        self.quick = time < self.longest + WAKE;
     }
+}
+
+/// The processors that this process may use.
+fn processors() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
 }
 
 #[cfg(test)]
@@ -111,7 +133,7 @@ mod tests {
 
     #[test]
     fn only_after_a_quick_client_and_never_on_a_single_processor() {
-        let mut patience = Patience::on(2);
+        let mut patience = Patience::on(2, FOR_REQUEST);
         assert!(!patience.pays(), "nothing is known of the client yet");
         patience.waited(QUICK);
         assert!(patience.pays());
@@ -124,7 +146,7 @@ mod tests {
 
     #[test]
     fn who_was_in_the_way_of_others_sleeps_for_many_waits() {
-        let mut patience = Patience::on(2);
+        let mut patience = Patience::on(2, FOR_REQUEST);
         patience.waited(QUICK);
         let mut slow = || {
             // As a yield does that runs somebody else.
