@@ -135,7 +135,7 @@ fn our_server_agrees_with_the_reference() {
         return skipped(test, &why.to_string());
     }
     let place = Place::new();
-    let cases = "coherence.host_writes,coherence.posix_lock,space.full_write,special.mkfifo,inode.unlinked_fstat";
+    let cases = "coherence.host_writes,coherence.host_restores_time,coherence.posix_lock,space.full_write,special.mkfifo,inode.unlinked_fstat";
     let ran = place.run(&[
         "fidelity",
         "--candidate",

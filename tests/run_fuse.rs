@@ -4,7 +4,7 @@ mod common;
 
 use std::{fs, thread, time::Duration};
 
-use common::{Place, Ran, Running, all_end, descendants, fuse, handles, mounts};
+use common::{Place, Ran, Running, all_end, descendants, fuse, handles, mounts, skipped};
 use rustix::process::{Pid, Signal};
 use serde_json::Value;
 
@@ -220,6 +220,44 @@ fn two_clients_of_one_server_lock_each_other_out_under_posix_alone() {
     };
     assert_eq!(verdicts("golem"), ["fails", "fails", "works"]);
     assert_eq!(verdicts("posix"), ["works", "works", "works"]);
+    assert_eq!(place.left(), [""; 0]);
+}
+
+/// As on v9fs, nothing but the server is asked for what a read returns. Older kernels map nothing that they read directly.
+#[test]
+fn a_read_asks_the_server_whatever_the_file_s_times_say() {
+    let test = "a_read_asks_the_server_whatever_the_file_s_times_say";
+    if !fuse(test) {
+        return;
+    }
+    let release = rustix::system::uname();
+    let release = release.release().to_string_lossy().into_owned();
+    let numbers: Vec<u32> = release.split('.').map_while(|n| n.parse().ok()).collect();
+    if numbers < vec![6, 6] {
+        return skipped(test, &format!("Linux is {release}; it takes 6.6"));
+    }
+    let place = Place::new();
+    let cases = "coherence.host_restores_time,mmap.shared_read,mmap.shared_write,io.uring_read";
+    let ran = place.run(&[
+        "run",
+        "--client",
+        "fuse",
+        "--case",
+        cases,
+        "--no-explain",
+        "--format",
+        "json",
+    ]);
+    let report = ran.json();
+    let verdict = |id: &str| case(&report, id)["verdict"].clone();
+    assert_eq!(verdict("coherence.host_restores_time"), "works", "{ran:?}");
+    assert_eq!(verdict("mmap.shared_read"), "works", "{ran:?}");
+    assert_eq!(
+        case(&report, "mmap.shared_write")["volume"]["errno"],
+        "EINVAL"
+    );
+    let uring = verdict("io.uring_read");
+    assert!(uring == "works" || uring == "skipped", "{ran:?}");
     assert_eq!(place.left(), [""; 0]);
 }
 

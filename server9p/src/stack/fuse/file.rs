@@ -26,6 +26,8 @@ pub(super) struct Handle {
     number: u64,
     /// Most bytes in one Tread or Twrite.
     pub io_size: u32,
+    /// It was opened for writing.
+    writable: bool,
     /// The server puts what is written at the end, wherever it is sent to.
     appends: bool,
     pub fopen: FopenFlags,
@@ -78,10 +80,15 @@ impl Handle {
         self.number
     }
 
-    /// Whether the kernel caches what is read through it.
-    pub fn is_cached(&self) -> bool {
+    /// Whether read(2) finds what the kernel has cached.
+    pub fn reads_cache(&self) -> bool {
         self.node.kind == fuser::FileType::RegularFile
             && !self.fopen.contains(FopenFlags::FOPEN_DIRECT_IO)
+    }
+
+    /// Whether the kernel caches what is read through it, by read(2), shared mappings, or sendfile(2).
+    pub fn fills_cache(&self) -> bool {
+        self.reads_cache() || self.node.kind == fuser::FileType::RegularFile && !self.writable
     }
 }
 
@@ -95,27 +102,28 @@ impl Volume {
         flags
     }
 
-    /// How the kernel is to treat an open file. With cache=none v9fs maps shared only what is opened read-only
-    /// (`generic_file_readonly_mmap`), which is what FUSE does when exactly the writable files are direct.
+    /// How the kernel is to treat an open file. With cache=none v9fs reads and writes directly, and maps shared only what
+    /// is opened read-only (`generic_file_readonly_mmap`). FUSE maps either all that is direct, and then those that must not
+    /// be are refused by [`calls`](super::calls); or nothing of it, and then exactly the writable files are direct.
     fn fopen_flags(&self, node: &Node, flags: i32) -> FopenFlags {
         if node.kind != fuser::FileType::RegularFile {
             return FopenFlags::empty();
         }
         let direct = FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_PARALLEL_DIRECT_WRITES;
-        let writable = flags & libc::O_ACCMODE != libc::O_RDONLY;
         match self.cache {
             Cache::Loose | Cache::Fscache => FopenFlags::FOPEN_KEEP_CACHE,
-            Cache::Mmap => {
-                let possible = self.direct_mmap.load(std::sync::atomic::Ordering::Relaxed);
-                if possible {
-                    direct
-                } else {
-                    FopenFlags::empty()
-                }
+            Cache::None | Cache::Mmap
+                if self.direct_mmap.load(std::sync::atomic::Ordering::Relaxed) =>
+            {
+                direct
             }
             // With O_NONBLOCK a read is one Tread, and comes back short of what was asked for.
-            Cache::None | Cache::Readahead if writable || flags & libc::O_NONBLOCK != 0 => direct,
-            Cache::None | Cache::Readahead => FopenFlags::empty(),
+            Cache::None | Cache::Readahead
+                if is_writable(flags) || flags & libc::O_NONBLOCK != 0 =>
+            {
+                direct
+            }
+            Cache::None | Cache::Mmap | Cache::Readahead => FopenFlags::empty(),
         }
     }
 
@@ -134,6 +142,7 @@ impl Volume {
             uid,
             number: 0,
             io_size: self.client.io_size(iounit),
+            writable: is_writable(flags),
             appends: flags & libc::O_APPEND != 0,
             fopen: self.fopen_flags(node, flags),
             listing: Mutex::default(),
@@ -209,4 +218,9 @@ impl Volume {
     pub(super) fn fsync(&self, handle: &Handle, datasync: bool) -> Outcome<()> {
         self.client.fsync(&handle.fid, datasync).map_err(errno)
     }
+}
+
+/// Whether a file opened with these flags can be written to.
+fn is_writable(flags: i32) -> bool {
+    flags & libc::O_ACCMODE != libc::O_RDONLY
 }

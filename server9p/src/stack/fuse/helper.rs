@@ -79,6 +79,7 @@ fn run(config: FuseConfig) -> Result<(), FuseError> {
         by: config.by,
         allow_other: !config.owner_only,
         shares_memory: config.shares_memory,
+        supervised: config.calls.is_some(),
         ..FuseOptions::default()
     };
     let mut ready = File::from(inherited(config.ready)?);

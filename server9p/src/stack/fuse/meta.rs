@@ -134,7 +134,7 @@ impl Volume {
     /// another that has its name by now.
     pub(super) fn getattr_internal(&self, handle: &Handle, uid: u32) -> FileAttr {
         let node = &handle.node;
-        if handle.is_cached()
+        if handle.reads_cache()
             && let Ok(attr) = self.client.getattr(&handle.fid, GetattrMask::ALL)
         {
             return file_attr(&attr, node.ino, node.kind);

@@ -18,8 +18,9 @@
 //! - `st_blksize` is rounded down to a power of two (507904 becomes 262144).
 //! - A file that the host replaces while the guest has it open is seen anew by the next path lookup; v9fs
 //!   goes on with the old dentry.
-//! - Reads of files opened read-only go through the page cache, which is checked against the server's size and
-//!   mtime at each read and dropped when they changed; v9fs asks the server for the data each time.
+//! - Where nobody answers for shared mappings ([`calls`]), or the kernel is older than 6.6, reads of files opened
+//!   read-only go through the page cache, which is checked against the server's size and mtime at each read and
+//!   dropped when they changed; v9fs asks the server for the data each time.
 //! - `fstat` of a directory, and the permissions of one on the way to a file, may be a kernel tick behind what the
 //!   host does.
 //! - An entry whose type the server does not tell in Rreaddir is listed by its qid's type.
@@ -55,7 +56,7 @@ use std::{
 use fuser::{Config, Session, SessionACL};
 use serde::{Deserialize, Serialize};
 
-pub use calls::supervise_this_process;
+pub use calls::{can_supervise, supervise_this_process};
 
 use super::{Cache, Series};
 use crate::client::{Client, ClientError, DEFAULT_MSIZE};
@@ -94,6 +95,9 @@ pub struct FuseOptions {
     pub allow_other: bool,
     /// Whether the server is ours, and is offered memory to share for large reads and writes.
     pub shares_memory: bool,
+    /// Whether whoever uses the mount will be under supervision ([`supervise_this_process`]), so that shared mappings
+    /// are refused there and the kernel may be asked to allow them all.
+    pub supervised: bool,
 }
 
 impl FuseOptions {
@@ -119,6 +123,7 @@ impl Default for FuseOptions {
             by: MountBy::Syscall,
             allow_other: true,
             shares_memory: true,
+            supervised: false,
         }
     }
 }

@@ -57,7 +57,9 @@ pub(super) struct Volume {
     /// v9fs's `rename_sem`: walks by path do not meet a rename.
     rename: RwLock<()>,
     buffers: Mutex<Vec<Vec<u8>>>,
-    /// With cache=mmap: the kernel can map files that it reads and writes directly.
+    /// Whether somebody answers for the shared mappings that v9fs refuses.
+    pub supervised: bool,
+    /// The kernel maps files that it reads and writes directly.
     pub direct_mmap: std::sync::atomic::AtomicBool,
     /// The first file that was opened has set the kernel's window for reading ahead.
     window: std::sync::Once,
@@ -76,6 +78,7 @@ impl Volume {
             client,
             series: options.series,
             cache: options.cache,
+            supervised: options.supervised,
             aname: options.aname.clone(),
             mountpoint: mountpoint.to_owned(),
             nodes: Nodes::new(attr),
@@ -143,7 +146,7 @@ impl Volume {
             .state()
             .open
             .insert(0, (handle.uid, Arc::downgrade(&handle)));
-        if handle.is_cached() {
+        if handle.fills_cache() {
             self.invalidator.cached(&handle.node);
         }
         self.handles
@@ -172,7 +175,7 @@ impl Volume {
             .remove(&number);
         let Some(handle) = handle else { return };
         self.release_locks(&handle);
-        if handle.is_cached() {
+        if handle.fills_cache() {
             self.invalidator.uncached(&handle.node);
         }
         handle

@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 use crate::stack::{
     Cache, Conditions, Mounted, Series,
     agent::Ground,
-    fuse::{MountBy, supervise_this_process},
+    fuse::{MountBy, can_supervise, supervise_this_process},
     mounts, process,
 };
 
@@ -102,14 +102,15 @@ impl FuseGround {
         }
     }
 
-    /// What comes back is where it says that the volume is mounted, and where it takes over supervision.
-    fn start_daemon(&mut self) -> io::Result<(OwnedFd, UnixStream)> {
+    /// What comes back is where it says that the volume is mounted, and where it takes over supervision, if it does.
+    fn start_daemon(&mut self) -> io::Result<(OwnedFd, Option<UnixStream>)> {
         let (ready, theirs) = pipe2(OFlag::O_CLOEXEC)?;
         let (calls, supervisor) = UnixStream::pair()?;
         let config = DaemonConfig {
             mount: self.mount.clone(),
             ready: theirs.as_raw_fd(),
-            calls: Some(supervisor.as_raw_fd()),
+            // Without privileges or on an old kernel, the few calls that it is about have FUSE's own results.
+            calls: can_supervise().then(|| supervisor.as_raw_fd()),
         };
         let mut command = Command::new("/proc/self/exe");
         command
@@ -130,7 +131,7 @@ impl FuseGround {
         // The daemon's end must be the end of the connection, so no other copy may be left.
         // SAFETY: as above; nothing uses the descriptor from here on.
         unsafe { libc::close(self.mount.socket) };
-        Ok((ready, calls))
+        Ok((ready, config.calls.map(|_| calls)))
     }
 
     fn last_words() -> String {
@@ -150,9 +151,11 @@ impl Ground for FuseGround {
             .map_err(|err| format!("the FUSE daemon did not mount the volume: {err}"))?;
         match serde_json::from_str(&line) {
             Ok(Word::Mounted { options, msize }) => {
-                if let Err(error) = supervise_this_process(calls.as_fd()) {
-                    // Then the few calls that it is about have FUSE's own results.
-                    tracing::debug!(%error, "no supervision of system calls");
+                // The daemon relies on it.
+                if let Some(calls) = calls {
+                    supervise_this_process(calls.as_fd()).map_err(|error| {
+                        format!("the volume's commands cannot be supervised: {error}")
+                    })?;
                 }
                 Ok(Mounted {
                     client: "fuse".into(),

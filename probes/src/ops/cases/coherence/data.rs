@@ -38,6 +38,46 @@ fn host_writes(_: &mut Ctx) -> CaseOutcome {
 
 submit!(
     Case::new(
+        "coherence.host_restores_time",
+        "bytes that the host changes are read, though size and times are as they were",
+        host_restores_time
+    )
+    .source(
+        "linux fs/9p/vfs_file.c: with cache=none every read is a Tread, whatever the attributes say"
+    )
+    .needed_by(&[
+        "rsync --times --inplace",
+        "cp -p, tar -x over an old version"
+    ])
+    .needs(&[Need::HostView])
+);
+
+fn host_restores_time(_: &mut Ctx) -> CaseOutcome {
+    let touch = || host::act(Act::Touch("data".into(), 1_234_567_890));
+    write("data", &[b'1'; 6000])?;
+    chmod("data", 0o666)?;
+    touch()?;
+    let fd = open("data", OFlags::RDONLY)?;
+    let before = read_at(&fd, "data", 0, 6000)?;
+    same_bytes("pread", "data", &before, &[b'1'; 6000])?;
+    host::write("data", &[b'2'; 6000])?;
+    touch()?;
+    expect(
+        "stat",
+        "st_mtime that the host set again",
+        stat("data")?.st_mtime,
+        1_234_567_890,
+    )?;
+    same_bytes(
+        "pread",
+        "data, changed by the host",
+        &read_at(&fd, "data", 0, 6000)?,
+        &[b'2'; 6000],
+    )
+}
+
+submit!(
+    Case::new(
         "coherence.host_appends",
         "a file that the host makes longer shows its new size and bytes",
         host_appends

@@ -11,7 +11,8 @@
 //!
 //! So the processes of a volume's world run under a seccomp filter ([`filter`]) that lets the kernel ask the FUSE
 //! daemon about exactly these calls ([`supervisor`]); all others pass as if there were none. What concerns other
-//! filesystems is let through ([`caller`] tells). The filter needs privileges over the world's user namespace and
+//! filesystems is let through ([`caller`] tells). Since shared mappings that v9fs refuses are refused here, the kernel can be
+//! asked to allow them of files that it reads directly, so that every read asks the server, as on v9fs. The filter needs privileges over the world's user namespace and
 //! Linux 5.5; without them the calls have FUSE's own results.
 
 mod caller;
@@ -23,9 +24,31 @@ use std::{
     os::fd::{AsFd, BorrowedFd},
 };
 
+use nix::{
+    sys::wait::{WaitStatus, waitpid},
+    unistd::{ForkResult, fork},
+};
+
 use crate::stack::process::send_fd;
 
 pub(super) use supervisor::start;
+
+/// Whether [`supervise_this_process`] would work: a child of this process tries, since what tried stays under its filter.
+/// The process must have one thread.
+pub fn can_supervise() -> bool {
+    // SAFETY: there is one thread, so that no lock is held by another; and the child makes a few system calls.
+    match unsafe { fork() } {
+        Err(_) => false,
+        Ok(ForkResult::Child) => {
+            let code = i32::from(filter::install().is_err());
+            // SAFETY: ends the child at once, with nothing of its parent's flushed or dropped.
+            unsafe { libc::_exit(code) }
+        }
+        Ok(ForkResult::Parent { child }) => {
+            matches!(waitpid(child, None), Ok(WaitStatus::Exited(_, 0)))
+        }
+    }
+}
 
 /// Puts this process, and all that it starts from now on, under the filter. Who answers is at the other end of
 /// `to`, a unix socket; when that process ends, the calls fail with ENOSYS.

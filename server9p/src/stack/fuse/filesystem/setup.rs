@@ -13,6 +13,9 @@ use crate::stack::{
 pub(super) fn agree(volume: &Volume, config: &mut KernelConfig) {
     let mut wanted = vec![
         InitFlags::FUSE_PARALLEL_DIROPS,
+        // Without it the kernel leaves the offset of an asynchronous read where it was, and io_uring, which reads on after
+        // a short one, has the same bytes again.
+        InitFlags::FUSE_ASYNC_DIO,
         InitFlags::FUSE_POSIX_LOCKS,
         InitFlags::FUSE_FLOCK_LOCKS,
     ];
@@ -27,7 +30,12 @@ pub(super) fn agree(volume: &Volume, config: &mut KernelConfig) {
             tracing::warn!(?flag, "this kernel's FUSE lacks a capability");
         }
     }
-    if volume.cache == Cache::Mmap
+    let wants_direct_mmap = match volume.cache {
+        Cache::Mmap => true,
+        Cache::None => volume.supervised,
+        Cache::Readahead | Cache::Loose | Cache::Fscache => false,
+    };
+    if wants_direct_mmap
         && config
             .add_capabilities(InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP)
             .is_ok()
