@@ -7,32 +7,32 @@
 //! Skipped, with the reason, where nothing can be mounted.
 
 use std::{
+    error::Error,
     ffi::OsString,
     fs::{self, File, OpenOptions},
     hint::black_box,
     os::unix::fs::{FileExt, PermissionsExt},
     path::Path,
     process::ExitCode,
-    sync::atomic::{AtomicU64, Ordering},
-    thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use benches::{
-    load::{self, Connection, Kind, LoadError, Workload},
+    load::{self, Connection, Kind, Workload},
     server,
+    turn::{self, LARGE, Turn},
 };
 use criterion::{Criterion, Throughput};
 use server9p::{
     profile::Profile,
-    stack::{VolumeOptions, processor::Together, visible::VisibleMount},
+    stack::{
+        VolumeOptions, fuse_world::FuseClient, processor::Together, server::Server,
+        visible::VisibleMount, volume::VolumeWorld,
+    },
 };
 
 /// Bytes of the file that is read and written.
 const FILE: u64 = 64 << 20;
-
-/// Bytes of a large read or write, which is what the kernel hands to the client at once at most.
-const LARGE: usize = 1 << 20;
 
 /// Bytes of a small one.
 const SMALL: usize = 4096;
@@ -41,9 +41,10 @@ const SMALL: usize = 4096;
 const ENTRIES: u64 = 1000;
 
 fn main() -> ExitCode {
-    // Server and client are this program again.
+    // Server, client and what takes turns on the mount are this program again.
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
-    if let Some(code) = server9p::helper::dispatch(&args) {
+    server9p::helper::own_commands(turn::command);
+    if let Some(code) = server9p::helper::dispatch(&args).or_else(|| turn::command(&args)) {
         return code;
     }
     if let Some(code) = server::dispatch() {
@@ -52,30 +53,20 @@ fn main() -> ExitCode {
     let brief = !args.iter().any(|arg| arg == "--bench");
     let mut criterion = Criterion::default().configure_from_args();
     for profile in [Profile::Golem, Profile::Posix] {
+        for processors in [Processors::One, Processors::All] {
+            if let Err(why) = beside_raw(profile, processors, brief) {
+                println!("skipped: fuse/{profile} beside a raw client: {why}");
+            }
+        }
         let dir = tempfile::tempdir().expect("a directory can be made");
         let [export, mount] = ["export", "mount"].map(|name| dir.path().join(name));
         for directory in [&export, &mount] {
             fs::create_dir(directory).expect("a directory can be made");
         }
         fill(&export);
-        let mounted = || VisibleMount::new(&export, &mount, &VolumeOptions::new(profile));
-        for processors in [Processors::One, Processors::All] {
-            let up = {
-                let _together = processors.enter();
-                mounted()
-            };
-            match up {
-                Err(why) => println!("skipped: fuse/{profile}: {why}"),
-                Ok(_mounted) => {
-                    let places = [dir.path(), &export, &mount];
-                    if let Err(why) = beside_raw(profile, processors, places, brief) {
-                        println!("skipped: fuse/{profile} beside a raw client: {why}");
-                    }
-                    if processors == Processors::All {
-                        operations(&mut criterion, profile, &mount);
-                    }
-                }
-            }
+        match VisibleMount::new(&export, &mount, &VolumeOptions::new(profile)) {
+            Err(why) => println!("skipped: fuse/{profile}: {why}"),
+            Ok(_mounted) => operations(&mut criterion, profile, &mount),
         }
     }
     criterion.final_summary();
@@ -110,35 +101,40 @@ impl Processors {
 /// What the mount is to reach of the raw client's rate.
 const WANTED: f64 = 0.6;
 
-/// One side's turn: bytes per second.
-type Turn<'a> = dyn Fn(Duration) -> Result<f64, LoadError> + 'a;
-
 /// What the raw client has in flight.
 const DEPTH: u16 = 4;
 
-/// Sequential reads and writes of a raw client, four in flight, and of a program on the mount, in turns: of one thread, which has
-/// one in flight, and of as many threads as the raw client has requests.
-fn beside_raw(
-    profile: Profile,
-    processors: Processors,
-    [scratch, export, mount]: [&Path; 3],
-    brief: bool,
-) -> Result<(), LoadError> {
-    let (rounds, time) = match brief {
-        true => (1, Duration::from_millis(20)),
-        false => (7, Duration::from_millis(300)),
+/// One side's turn: bytes per second.
+type OneTurn<'a> = Box<dyn Fn(Duration) -> Result<f64, Box<dyn Error>> + 'a>;
+
+/// Sequential reads and writes of a raw client, four in flight, and of a program on a volume, in turns: of one thread, which
+/// has one in flight, and of as many threads as the raw client has requests. Then those of a program on a mount that
+/// everybody sees, where files that are open for reading alone go through the kernel's page cache.
+fn beside_raw(profile: Profile, processors: Processors, brief: bool) -> Result<(), Box<dyn Error>> {
+    let options = VolumeOptions::new(profile);
+    let world = {
+        let _together = processors.enter();
+        VolumeWorld::new(&options, Server::Own, Box::new(FuseClient))?
     };
+    let scratch = tempfile::tempdir()?;
+    let seen = scratch.path().join("mount");
+    fs::create_dir(&seen)?;
+    let export = world.export();
     // As many bytes as the load generator expects, for a server, too, that drops to another user.
     let whole = export.join(load::FILE);
     fs::write(&whole, vec![7; load::FILE_SIZE as usize])?;
-    for (path, mode) in [(scratch, 0o755), (export, 0o777), (&*whole, 0o666)] {
+    for (path, mode) in [(scratch.path(), 0o755), (&*whole, 0o666)] {
         fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
     }
-    let server = server::Kind::Own(profile).start(export, scratch)?;
-    let raw = |kind: Kind| {
-        let server = &server;
-        move |time: Duration| -> Result<f64, LoadError> {
-            let msize = VolumeOptions::new(profile).msize;
+    let mounted = VisibleMount::new(export, &seen, &options)?;
+    let server = server::Kind::Own(profile).start(export, scratch.path())?;
+    let raw = |writes: bool| -> OneTurn<'_> {
+        let kind = match writes {
+            true => Kind::SequentialWrite,
+            false => Kind::SequentialRead,
+        };
+        let (server, msize) = (&server, options.msize);
+        Box::new(move |time| {
             let mut connection = Connection::attach(server.connect()?, &server.aname, msize)?;
             let workload = Workload {
                 name: "sequential",
@@ -147,87 +143,41 @@ fn beside_raw(
             };
             let mut lanes = workload.lanes(&mut connection)?;
             Ok(connection.run(&mut lanes, time)?.rate())
-        }
+        })
     };
-    let file = mount.join(load::FILE);
-    // The kernel keeps the pages of a file that is open for reading alone, so each pass opens it anew.
-    let on_mount = |writes: bool, also: bool| {
-        let file = &file;
-        move |time: Duration| -> Result<f64, LoadError> {
-            let _together = processors.enter();
-            let mut data = vec![8; LARGE];
-            let (begun, mut moved) = (Instant::now(), 0);
-            while begun.elapsed() < time {
-                let file = OpenOptions::new()
-                    .read(!writes || also)
-                    .write(writes || also)
-                    .open(file)?;
-                let blocks = (0..load::FILE_SIZE / LARGE as u64).map(|block| block * LARGE as u64);
-                for at in blocks.take_while(|_| begun.elapsed() < time) {
-                    match writes {
-                        true => file.write_all_at(&data, at)?,
-                        false => file.read_exact_at(&mut data, at)?,
-                    }
-                    moved += LARGE;
-                }
-            }
-            Ok(moved as f64 / begun.elapsed().as_secs_f64())
-        }
+    let on_volume = |writes: bool, threads: usize| -> OneTurn<'_> {
+        let (world, turn) = (&world, Turn { writes, threads });
+        Box::new(move |time| Ok(turn.within(world, load::FILE, time)?))
     };
-    // Each thread takes the next block. Files that are open for writing are read and written directly.
-    let in_flight = |writes: bool| {
-        let file = &file;
-        move |time: Duration| -> Result<f64, LoadError> {
-            let file = OpenOptions::new().read(true).write(true).open(file)?;
-            let (begun, next) = (Instant::now(), AtomicU64::new(0));
-            let move_blocks = || -> std::io::Result<()> {
-                let mut data = vec![8; LARGE];
-                while begun.elapsed() < time {
-                    let block = next.fetch_add(1, Ordering::Relaxed);
-                    let at = block * LARGE as u64 % load::FILE_SIZE;
-                    match writes {
-                        true => file.write_all_at(&data, at)?,
-                        false => file.read_exact_at(&mut data, at)?,
-                    }
-                }
-                Ok(())
-            };
-            thread::scope(|scope| -> std::io::Result<()> {
-                let threads = [(); DEPTH as usize].map(|()| scope.spawn(move_blocks));
-                let mut ended = threads.into_iter().map(|thread| thread.join());
-                ended.try_for_each(|end| end.expect("it does not panic"))
-            })?;
-            let moved = next.into_inner() * LARGE as u64;
-            Ok(moved as f64 / begun.elapsed().as_secs_f64())
-        }
+    let seen_by_all = |writes: bool| -> OneTurn<'_> {
+        let (file, turn) = (seen.join(load::FILE), Turn { writes, threads: 1 });
+        Box::new(move |time| Ok(turn.here(&file, time)?))
     };
-    let sides: [(&str, &Turn<'_>, &Turn<'_>); 5] = [
-        ("read", &raw(Kind::SequentialRead), &on_mount(false, false)),
-        (
-            "read, of a file open for writing, too",
-            &raw(Kind::SequentialRead),
-            &on_mount(false, true),
-        ),
-        ("write", &raw(Kind::SequentialWrite), &on_mount(true, false)),
+    let several = usize::from(DEPTH);
+    let rows = [
+        ("read", raw(false), on_volume(false, 1)),
+        ("write", raw(true), on_volume(true, 1)),
         (
             "read, four in flight",
-            &raw(Kind::SequentialRead),
-            &in_flight(false),
+            raw(false),
+            on_volume(false, several),
         ),
-        (
-            "write, four in flight",
-            &raw(Kind::SequentialWrite),
-            &in_flight(true),
-        ),
+        ("write, four in flight", raw(true), on_volume(true, several)),
+        ("read, seen by everybody", raw(false), seen_by_all(false)),
+        ("write, seen by everybody", raw(true), seen_by_all(true)),
     ];
     let (rows, place) = match processors {
-        Processors::One => (&sides[..3], ", on one processor"),
-        Processors::All => (&sides[..], ""),
+        Processors::One => (&rows[..2], ", on one processor"),
+        Processors::All => (&rows[..], ""),
+    };
+    let (rounds, time) = match brief {
+        true => (1, Duration::from_millis(20)),
+        false => (7, Duration::from_millis(300)),
     };
     for (name, raw, mount) in rows {
         let mut rates = [Vec::new(), Vec::new()];
         for round in 0..=rounds {
-            for (rates, turn) in rates.iter_mut().zip([*raw, *mount]) {
+            for (rates, turn) in rates.iter_mut().zip([raw, mount]) {
                 let rate = turn(time)?;
                 // The first round warms up.
                 if round > 0 {
@@ -249,6 +199,7 @@ fn beside_raw(
             100.0 * WANTED
         );
     }
+    drop(mounted);
     Ok(())
 }
 

@@ -5,6 +5,7 @@ pub mod echo;
 pub mod load;
 pub mod place;
 pub mod server;
+pub mod turn;
 
 use std::{
     io::{Read, Write},
