@@ -3,7 +3,7 @@
 //! Under QEMU's translator every instruction of a guest is translated, its kernel's, too, and in a user-mode Linux every
 //! system call and page fault of a program goes through ptrace. A local directory then loses another part of its speed
 //! than a volume does, whose time is spent in the server and on the way to it. cp(1)'s two hundred files are an example:
-//! 10 to 25 times slower than locally with both on the host's kernel, 43 to 46 times under the translator, and less than
+//! ten to thirty times slower than locally with both on the host's kernel, 43 to 46 times under the translator, and less than
 //! ten times in a user-mode Linux.
 
 /// Why no speed can be judged by this kernel, if so.
