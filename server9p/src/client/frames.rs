@@ -68,15 +68,10 @@ impl FrameReader {
         (self.start, self.end) = (0, 0);
         let begun = Instant::now();
         let (fd, buffer) = (self.fd.as_fd(), &mut self.buffer[..]);
-        let found = self.patience.look(|| {
-            let result = recv(fd, &mut *buffer, RecvFlags::DONTWAIT);
-            (!matches!(result, Err(Errno::AGAIN))).then_some(result)
-        });
-        self.end = match found {
-            Some(Ok((count, _))) if count > 0 => count,
-            // What is wrong it tells.
-            _ => receive(fd, buffer)?,
-        };
+        let found = self
+            .patience
+            .look(|| attempt(fd, &mut *buffer, RecvFlags::DONTWAIT));
+        self.end = found.unwrap_or_else(|| receive(fd, buffer))?;
         self.patience.waited(begun.elapsed());
         Ok(())
     }
@@ -127,16 +122,28 @@ impl FrameReader {
 
 fn receive(fd: BorrowedFd<'_>, place: &mut [u8]) -> Result<usize, String> {
     loop {
-        match recv(fd, &mut *place, RecvFlags::empty()) {
-            Ok((0, _)) => return Err(CLOSED.into()),
-            Ok((count, _)) => return Ok(count),
-            Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => {
-                let mut fds = [PollFd::new(&fd, PollFlags::IN)];
-                let _ = poll(&mut fds, None);
-            }
-            Err(error) => return Err(format!("reading from it failed: {error}")),
+        if let Some(received) = attempt(fd, place, RecvFlags::empty()) {
+            return received;
         }
+        let mut fds = [PollFd::new(&fd, PollFlags::IN)];
+        let _ = poll(&mut fds, None);
+    }
+}
+
+/// Receives once; nothing where that would have to wait and may not.
+fn attempt(
+    fd: BorrowedFd<'_>,
+    place: &mut [u8],
+    flags: RecvFlags,
+) -> Option<Result<usize, String>> {
+    loop {
+        return Some(match recv(fd, &mut *place, flags) {
+            Ok((0, _)) => Err(CLOSED.into()),
+            Ok((count, _)) => Ok(count),
+            Err(Errno::INTR) => continue,
+            Err(Errno::AGAIN) => return None,
+            Err(error) => Err(format!("reading from it failed: {error}")),
+        });
     }
 }
 
