@@ -121,7 +121,9 @@ struct Difference<'a> {
 impl Difference<'_> {
     /// Whether a side has this value.
     fn is(&self, value: &str) -> bool {
-        [&self.left, &self.right].contains(&&Some(value.to_owned()))
+        [&self.left, &self.right]
+            .map(Option::as_deref)
+            .contains(&Some(value))
     }
 }
 

@@ -12,10 +12,7 @@ impl Run<'_> {
     /// cannot tell, neither side says anything of its speed.
     pub(super) fn pace(&self, side: Side, observation: &mut Observation) {
         if let Some(why) = emulated::why() {
-            let words = format!("its speed was not judged: {why}");
-            let words = [&*observation.detail, &*words];
-            observation.detail = words.join(" ").trim().to_owned();
-            return;
+            return add(observation, &format!("its speed was not judged: {why}"));
         }
         let fact = |kept: bool| if kept { "kept" } else { "lost" }.to_owned();
         let name = results::verdict::SPEED.to_owned();
@@ -50,8 +47,7 @@ impl Run<'_> {
             Ok(pace) => {
                 observation.facts.insert(name, fact(!pace.is_slow()));
                 if pace.seems_slow() {
-                    let words = [&*observation.detail, &*pace.to_string()];
-                    observation.detail = words.join(" ").trim().to_owned();
+                    add(observation, &pace.to_string());
                 }
             }
             Err(error) => {
@@ -60,4 +56,10 @@ impl Run<'_> {
             }
         }
     }
+}
+
+/// Says more of what was seen.
+fn add(observation: &mut Observation, words: &str) {
+    let words = [&*observation.detail, words];
+    observation.detail = words.join(" ").trim().to_owned();
 }
