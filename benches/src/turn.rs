@@ -76,7 +76,7 @@ impl Turn {
     /// Those of the file, or where the volume is lost.
     pub fn within(self, world: &dyn World, file: &str, time: Duration) -> io::Result<f64> {
         let file = world.path().join(file);
-        let words = [
+        let words: [OsString; 6] = [
             SELF.into(),
             TURN.into(),
             self.writes.to_string().into(),
@@ -84,7 +84,6 @@ impl Turn {
             time.as_millis().to_string().into(),
             file.into(),
         ];
-        let words: [OsString; 6] = words;
         let done = world
             .run(&CommandSpec::new(words, "/"))
             .map_err(io::Error::other)?;
