@@ -7,6 +7,7 @@ use std::{fs, thread, time::Duration};
 use common::{Place, Ran, Running, all_end, descendants, fuse, handles, mounts, skipped};
 use rustix::process::{Pid, Signal};
 use serde_json::Value;
+use server9p::stack::kernels::ordered;
 
 fn case<'a>(report: &'a Value, id: &str) -> &'a Value {
     let cases = report["cases"].as_array().unwrap();
@@ -14,6 +15,32 @@ fn case<'a>(report: &'a Value, id: &str) -> &'a Value {
         .iter()
         .find(|case| case["id"] == id)
         .unwrap_or_else(|| panic!("{id} has no result: {cases:?}"))
+}
+
+/// A run on FUSE with these arguments, without traces and remedies, that prints its report.
+fn brief(place: &Place, arguments: &[&str]) -> Ran {
+    let always = [
+        "run",
+        "--client",
+        "fuse",
+        "--no-explain",
+        "--format",
+        "json",
+    ];
+    place.run(&[&always, arguments].concat())
+}
+
+/// Whether FUSE can be mounted here, and the daemon be asked about calls; says that a test is skipped where not.
+fn supervised(test: &str) -> bool {
+    if !fuse(test) {
+        return false;
+    }
+    let actions = fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail").unwrap_or_default();
+    let can = actions.contains("user_notif");
+    if !can {
+        skipped(test, "this kernel's seccomp cannot ask about calls");
+    }
+    can
 }
 
 fn assert_nothing_left(place: &Place, ran: &Ran) {
@@ -104,26 +131,12 @@ fn sqlite_tells_what_works_what_fails_and_what_helps() {
 
 #[test]
 fn calls_that_fuse_decides_are_answered_as_v9fs_does() {
-    const NAME: &str = "calls_that_fuse_decides_are_answered_as_v9fs_does";
-    if !fuse(NAME) {
-        return;
-    }
-    let actions = fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail").unwrap_or_default();
-    if !actions.contains("user_notif") {
-        eprintln!("skipped: {NAME}: this kernel's seccomp cannot ask about calls");
+    if !supervised("calls_that_fuse_decides_are_answered_as_v9fs_does") {
         return;
     }
     let place = Place::new();
-    let ran = place.run(&[
-        "run",
-        "--client",
-        "fuse",
-        "--no-explain",
-        "--ops",
-        "mmap.shared_write,mmap.shared_read,io.poll,notify.create_delete,notify.many_watches,notify.modify",
-        "--format",
-        "json",
-    ]);
+    let ops = "mmap.shared_write,mmap.shared_read,io.poll,notify.create_delete,notify.many_watches,notify.modify";
+    let ran = brief(&place, &["--ops", ops]);
     let report = ran.json();
     let mapped = case(&report, "mmap.shared_write");
     assert_eq!(mapped["volume"]["errno"], "EINVAL", "{mapped}");
@@ -172,19 +185,8 @@ fn profiles_differ_where_they_should() {
     }
     let place = Place::new();
     let verdict = |profile| {
-        let ran = place.run(&[
-            "run",
-            "--client",
-            "fuse",
-            "--ops",
-            "special.mkfifo",
-            "--no-explain",
-            "--profile",
-            profile,
-            "--format",
-            "json",
-        ]);
-        case(&ran.json(), "special.mkfifo")["verdict"].clone()
+        let arguments = ["--ops", "special.mkfifo", "--profile", profile];
+        case(&brief(&place, &arguments).json(), "special.mkfifo")["verdict"].clone()
     };
     assert_eq!(verdict("golem"), "fails");
     assert_eq!(verdict("qemu"), "works");
@@ -200,19 +202,7 @@ fn two_clients_of_one_server_lock_each_other_out_under_posix_alone() {
     let place = Place::new();
     let cases = "lock.two_clients_posix,lock.two_clients_flock,coherence.two_clients";
     let verdicts = |profile| {
-        let ran = place.run(&[
-            "run",
-            "--client",
-            "fuse",
-            "--profile",
-            profile,
-            "--case",
-            cases,
-            "--no-explain",
-            "--format",
-            "json",
-        ]);
-        let report = ran.json();
+        let report = brief(&place, &["--profile", profile, "--case", cases]).json();
         cases
             .split(',')
             .map(|id| case(&report, id)["verdict"].as_str().unwrap().to_owned())
@@ -227,35 +217,23 @@ fn two_clients_of_one_server_lock_each_other_out_under_posix_alone() {
 #[test]
 fn a_read_asks_the_server_whatever_the_file_s_times_say() {
     let test = "a_read_asks_the_server_whatever_the_file_s_times_say";
-    if !fuse(test) {
+    if !supervised(test) {
         return;
     }
-    let release = rustix::system::uname();
-    let release = release.release().to_string_lossy().into_owned();
-    let numbers: Vec<u32> = release.split('.').map_while(|n| n.parse().ok()).collect();
-    if numbers < vec![6, 6] {
+    let machine = rustix::system::uname();
+    let release = machine.release().to_string_lossy();
+    if ordered(&release) < vec![6, 6] {
         return skipped(test, &format!("Linux is {release}; it takes 6.6"));
     }
     let place = Place::new();
     let cases = "coherence.host_restores_time,mmap.shared_read,mmap.shared_write,io.uring_read";
-    let ran = place.run(&[
-        "run",
-        "--client",
-        "fuse",
-        "--case",
-        cases,
-        "--no-explain",
-        "--format",
-        "json",
-    ]);
+    let ran = brief(&place, &["--case", cases]);
     let report = ran.json();
     let verdict = |id: &str| case(&report, id)["verdict"].clone();
     assert_eq!(verdict("coherence.host_restores_time"), "works", "{ran:?}");
     assert_eq!(verdict("mmap.shared_read"), "works", "{ran:?}");
-    assert_eq!(
-        case(&report, "mmap.shared_write")["volume"]["errno"],
-        "EINVAL"
-    );
+    let errno = &case(&report, "mmap.shared_write")["volume"]["errno"];
+    assert_eq!(errno, "EINVAL", "{ran:?}");
     let uring = verdict("io.uring_read");
     assert!(uring == "works" || uring == "skipped", "{ran:?}");
     assert_eq!(place.left(), [""; 0]);
