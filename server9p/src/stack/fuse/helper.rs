@@ -92,6 +92,8 @@ fn run(config: FuseConfig) -> Result<(), FuseError> {
             tracing::warn!(%error, "calls that FUSE decides have FUSE's results");
         }
     }
+    // Before anybody knows of the mount, and may want it to end.
+    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(FuseError::Fuse)?;
     let word = match &mounted {
         Ok(mount) => {
             let msize = mount.client().msize();
@@ -108,7 +110,6 @@ fn run(config: FuseConfig) -> Result<(), FuseError> {
         unmounter.unmount();
         return Ok(());
     }
-    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(FuseError::Fuse)?;
     let on_signal = unmounter.clone();
     thread::spawn(move || {
         if signals.forever().next().is_some() && !on_signal.unmount_idle() {
