@@ -63,6 +63,12 @@ impl Mount {
         };
         let mut mount = VisibleMount::new(&self.dir, &self.mountpoint, &options)?;
         let point = self.mountpoint.display();
+        if let Some(why) = mount.why_page_cache() {
+            eprintln!(
+                "probe9p: files that are open for reading alone are read through this kernel's page cache, which no guest does \
+                 with cache=none: {why}. On Linux 6.6 or later what `probe9p exec` runs reads as a guest does"
+            );
+        }
         eprintln!(
             "probe9p: {} is mounted at {point}; Ctrl-C unmounts it",
             self.dir.display()

@@ -32,6 +32,11 @@ pub fn all() -> Vec<Mount> {
         .collect()
 }
 
+/// The uppermost mount at a place.
+pub fn at(point: &Path) -> Option<Mount> {
+    all().into_iter().rfind(|mount| mount.point == point)
+}
+
 fn parse(line: &[u8]) -> Option<Mount> {
     let fields: Vec<&[u8]> = line.split(|&byte| byte == b' ').collect();
     let text = |at: usize| Some(String::from_utf8_lossy(fields.get(at)?).into_owned());

@@ -35,6 +35,7 @@ pub struct VisibleMount {
     mountpoint: PathBuf,
     minor: u32,
     by: MountBy,
+    why_page_cache: Option<String>,
     daemon: Helper,
     server: Helper,
     /// The server ends when this closes.
@@ -90,17 +91,19 @@ impl VisibleMount {
         let keep = [client_end.as_fd(), theirs.as_fd()];
         let daemon = Helper::start("the FUSE daemon", "@fuse", &config, &keep).map_err(failed)?;
         drop((client_end, theirs));
-        if let Some(error) = refusal(ready) {
+        let word = word(ready);
+        if let Some(error) = word.error {
             let died = server.wait(Duration::from_millis(100)) && !server.succeeded();
             let why = if died { server.obituary() } else { error };
             return Err(StackError::Unavailable(why));
         }
-        let minor = at(&mountpoint).map_or(0, |mount| mount.minor);
+        let minor = mounts::at(&mountpoint).map_or(0, |mount| mount.minor);
         let watched = watch_over(&mountpoint, minor, by).map_err(failed)?;
         Ok(VisibleMount {
             mountpoint,
             minor,
             by,
+            why_page_cache: word.why_page_cache,
             daemon,
             server,
             life: Some(life),
@@ -111,6 +114,12 @@ impl VisibleMount {
     /// Each is readable when its process ended, without which the mount is of no use.
     pub fn ended(&self) -> [&OwnedFd; 2] {
         [self.daemon.pidfd(), self.server.pidfd()]
+    }
+
+    /// Why files that are open for reading alone are read through the kernel's page cache here, where v9fs with the same
+    /// cache mode asks the server each time.
+    pub fn why_page_cache(&self) -> Option<&str> {
+        self.why_page_cache.as_deref()
     }
 
     /// How the volume ended, unless somebody unmounted it.
@@ -166,33 +175,27 @@ fn check(dir: &Path, mountpoint: &Path) -> Result<(PathBuf, PathBuf), StackError
     Ok((dir, mountpoint))
 }
 
-/// Waits for the daemon's one line and returns what went wrong, if so.
-fn refusal(ready: OwnedFd) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Word {
-        error: Option<String>,
-    }
-    let mut line = String::new();
-    let read = BufReader::new(File::from(ready)).read_line(&mut line);
-    match read
-        .ok()
-        .and_then(|_| serde_json::from_str::<Word>(&line).ok())
-    {
-        Some(word) => word.error,
-        None => Some("the FUSE daemon ended before the volume was mounted".into()),
-    }
+/// The daemon's one line.
+#[derive(Deserialize)]
+struct Word {
+    error: Option<String>,
+    why_page_cache: Option<String>,
 }
 
-/// The uppermost mount at a place.
-fn at(mountpoint: &Path) -> Option<mounts::Mount> {
-    mounts::all()
-        .into_iter()
-        .rfind(|mount| mount.point == mountpoint)
+/// Waits for it.
+fn word(ready: OwnedFd) -> Word {
+    let mut line = String::new();
+    let read = BufReader::new(File::from(ready)).read_line(&mut line);
+    let word = read.ok().and_then(|_| serde_json::from_str(&line).ok());
+    word.unwrap_or_else(|| Word {
+        error: Some("the FUSE daemon ended before the volume was mounted".into()),
+        why_page_cache: None,
+    })
 }
 
 /// Unmounts what was mounted at a place, and only that.
 fn unmount(mountpoint: &Path, minor: u32, by: MountBy) {
-    if !at(mountpoint)
+    if !mounts::at(mountpoint)
         .is_some_and(|mount| mount.minor == minor && mount.fs_type.starts_with("fuse"))
     {
         return;

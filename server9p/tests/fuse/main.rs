@@ -4,9 +4,11 @@
 //! ended. Where FUSE cannot be had the tests say so and are skipped.
 
 mod coherence;
+mod guest;
 mod io;
 mod leaks;
 mod locks;
+mod mappings;
 mod model;
 mod mounted;
 mod names;

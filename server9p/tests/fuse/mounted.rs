@@ -47,6 +47,7 @@ pub struct Volume {
     server: Child,
     daemon: Child,
     dir: TempDir,
+    word: serde_json::Value,
 }
 
 /// Starts a server for `export` on the other end of a socket.
@@ -230,17 +231,23 @@ impl Volume {
         inherit(&mut command, &[ours.as_fd(), told.as_fd()], false);
         let daemon = command.spawn().unwrap();
         drop((ours, told));
+        let word = first_line(ready);
         let volume = Volume {
             server,
             daemon,
             dir,
+            word: serde_json::from_str(&word).unwrap_or_default(),
         };
-        let word = first_line(ready);
-        if !word.contains("\"options\"") {
+        if volume.word["options"].is_null() {
             eprintln!("skipped: FUSE cannot be mounted here: {word}");
             return None;
         }
         Some(volume)
+    }
+
+    /// Why files that are open for reading alone are read through the page cache, as the daemon says.
+    pub fn why_page_cache(&self) -> Option<&str> {
+        self.word["why_page_cache"].as_str()
     }
 
     /// A volume as most tests want it.

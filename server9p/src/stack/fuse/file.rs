@@ -104,7 +104,7 @@ impl Volume {
 
     /// How the kernel is to treat an open file. With cache=none v9fs reads and writes directly, and maps shared only what
     /// is opened read-only (`generic_file_readonly_mmap`). FUSE maps either all that is direct, and then those that must not
-    /// be are refused by [`calls`](super::calls); or nothing of it, and then exactly the writable files are direct.
+    /// be are refused by [`calls`](super::calls) or [`mappings`](super::mappings); or nothing of it, and then exactly the writable files are direct.
     fn fopen_flags(&self, node: &Node, flags: i32) -> FopenFlags {
         if node.kind != fuser::FileType::RegularFile {
             return FopenFlags::empty();
@@ -112,11 +112,7 @@ impl Volume {
         let direct = FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_PARALLEL_DIRECT_WRITES;
         match self.cache {
             Cache::Loose | Cache::Fscache => FopenFlags::FOPEN_KEEP_CACHE,
-            Cache::None | Cache::Mmap
-                if self.direct_mmap.load(std::sync::atomic::Ordering::Relaxed) =>
-            {
-                direct
-            }
+            Cache::None | Cache::Mmap if self.maps_directly() => direct,
             // With O_NONBLOCK a read is one Tread, and comes back short of what was asked for.
             Cache::None | Cache::Readahead
                 if is_writable(flags) || flags & libc::O_NONBLOCK != 0 =>

@@ -1,7 +1,8 @@
 //! The `@fuse` process: mounts, says so, and serves until the mount is gone.
 //!
 //! Its configuration names two inherited descriptors: the socket to the 9P server, and a pipe that gets one
-//! JSON line once the volume is mounted, `{"options":"rw,…","msize":512000}`, or `{"error":"…"}` when it
+//! JSON line once the volume is mounted, `{"options":"rw,…","msize":512000,"why_page_cache":null}`
+//! ([`FuseMount::why_page_cache`](super::FuseMount::why_page_cache)), or `{"error":"…"}` when it
 //! could not be. Programs may use the mount as soon as the line is there; they wait for the serving threads.
 //! SIGTERM and SIGINT unmount.
 
@@ -97,7 +98,9 @@ fn run(config: FuseConfig) -> Result<(), FuseError> {
     let word = match &mounted {
         Ok(mount) => {
             let msize = mount.client().msize();
-            serde_json::json!({"options": options.as_v9fs(msize), "msize": msize})
+            serde_json::json!({
+                "options": options.as_v9fs(msize), "msize": msize, "why_page_cache": mount.why_page_cache(),
+            })
         }
         Err(error) => serde_json::json!({"error": error.to_string()}),
     };

@@ -10,7 +10,8 @@
 //! `@fuse` process.
 //!
 //! For the processes of a volume's world, [`calls`] answers what FUSE's side of the kernel would decide by itself, and
-//! [`watched`] lets watches go as v9fs does.
+//! [`watched`] lets watches go as v9fs does. On a mount that everybody uses, [`mappings`] has the kernel refuse the shared
+//! mappings that v9fs refuses.
 //!
 //! # Where FUSE cannot follow v9fs
 //!
@@ -18,7 +19,7 @@
 //! - `st_blksize` is rounded down to a power of two (507904 becomes 262144).
 //! - A file that the host replaces while the guest has it open is seen anew by the next path lookup; v9fs
 //!   goes on with the old dentry.
-//! - Where nobody answers for shared mappings ([`calls`]), or the kernel is older than 6.6, reads of files opened
+//! - Where nobody answers for shared mappings ([`calls`], [`mappings`]), or the kernel is older than 6.6, reads of files opened
 //!   read-only go through the page cache, which is checked against the server's size and mtime at each read and
 //!   dropped when they changed; v9fs asks the server for the data each time.
 //! - `fstat` of a directory, and the permissions of one on the way to a file, may be a kernel tick behind what the
@@ -38,6 +39,7 @@ mod filesystem;
 pub mod helper;
 mod invalidate;
 mod lock;
+mod mappings;
 mod meta;
 mod mount;
 mod node;
@@ -226,6 +228,15 @@ impl FuseMount {
     /// The 9P session below.
     pub fn client(&self) -> &Client {
         self.volume.client()
+    }
+
+    /// Why files that are open for reading alone are read through the kernel's page cache, where v9fs with the same cache mode
+    /// asks the server each time.
+    pub fn why_page_cache(&self) -> Option<&str> {
+        let agreed = self.volume.direct_mmap.get();
+        let why = agreed.and_then(|agreed| agreed.as_ref().err());
+        why.filter(|_| self.volume.cache == Cache::None)
+            .map(String::as_str)
     }
 
     /// Answers, until this process ends, the calls of which FUSE gives it no say, of the process that puts itself

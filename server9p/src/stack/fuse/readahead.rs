@@ -12,10 +12,7 @@ use crate::stack::mounts;
 pub(super) fn set(mountpoint: &Path, message: u32) {
     let page = rustix::param::page_size() as u32;
     let window = (message / page).max(1) * page;
-    let mount = mounts::all()
-        .into_iter()
-        .rfind(|mount| mount.point == mountpoint);
-    if let Some(mount) = mount {
+    if let Some(mount) = mounts::at(mountpoint) {
         // Only root of the machine may; what others have suffices for messages of 128 KiB and more.
         let _ = fs::write(
             format!("/sys/class/bdi/0:{}/read_ahead_kb", mount.minor),

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
@@ -17,6 +17,7 @@ use super::{
     file::{Handle, Room},
     invalidate::Invalidator,
     lock::Locks,
+    mappings::Guard,
     node::{Node, Nodes, ROOT},
     readahead,
 };
@@ -59,8 +60,10 @@ pub(super) struct Volume {
     buffers: Mutex<Vec<Vec<u8>>>,
     /// Whether somebody answers for the shared mappings that v9fs refuses.
     pub supervised: bool,
-    /// The kernel maps files that it reads and writes directly.
-    pub direct_mmap: std::sync::atomic::AtomicBool,
+    /// Whether the kernel maps files that it reads and writes directly, or why not, once that is agreed on.
+    pub direct_mmap: OnceLock<Result<(), String>>,
+    /// What refuses shared mappings where nobody answers for them.
+    pub guard: OnceLock<Guard>,
     /// The first file that was opened has set the kernel's window for reading ahead.
     window: std::sync::Once,
 }
@@ -92,7 +95,8 @@ impl Volume {
             next_handle: AtomicU64::new(1),
             rename: RwLock::default(),
             buffers: Mutex::default(),
-            direct_mmap: false.into(),
+            direct_mmap: OnceLock::new(),
+            guard: OnceLock::new(),
             window: std::sync::Once::new(),
         })
     }
@@ -119,6 +123,11 @@ impl Volume {
 
     pub fn root(&self) -> Arc<Node> {
         self.nodes.get(ROOT).expect("the root is never forgotten")
+    }
+
+    /// Whether the kernel maps files that it reads and writes directly.
+    pub fn maps_directly(&self) -> bool {
+        matches!(self.direct_mmap.get(), Some(Ok(())))
     }
 
     /// Whether attributes, names and data are kept without asking the server again.

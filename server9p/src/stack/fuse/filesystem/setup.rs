@@ -1,7 +1,5 @@
 //! What is agreed on with the kernel when the mount begins.
 
-use std::sync::atomic::Ordering;
-
 use fuser::{InitFlags, KernelConfig};
 
 use crate::stack::{
@@ -30,21 +28,25 @@ pub(super) fn agree(volume: &Volume, config: &mut KernelConfig) {
             tracing::warn!(?flag, "this kernel's FUSE lacks a capability");
         }
     }
-    let wants_direct_mmap = match volume.cache {
-        Cache::Mmap => true,
-        Cache::None => volume.supervised,
-        Cache::Readahead | Cache::Loose | Cache::Fscache => false,
-    };
-    if wants_direct_mmap
-        && config
-            .add_capabilities(InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP)
-            .is_ok()
-    {
-        volume.direct_mmap.store(true, Ordering::Relaxed);
-    }
+    agree_on_mappings(volume, config);
     // v9fs gives out no file handles. Linux before 6.9 cannot be told.
     let _ = config.add_capabilities(InitFlags::FUSE_NO_EXPORT_SUPPORT);
     // Refused values leave fuser's own, which work as well.
     let _ = config.set_max_write(LARGEST_REQUEST);
     let _ = config.set_max_background(64);
+}
+
+/// Whether files can be read directly and be mapped shared, too. Linux 6.6 is the first that can.
+fn agree_on_mappings(volume: &Volume, config: &mut KernelConfig) {
+    let answered = match volume.cache {
+        Cache::Readahead | Cache::Loose | Cache::Fscache => return,
+        Cache::None if !volume.supervised => volume.guard_mappings(),
+        Cache::None | Cache::Mmap => Ok(()),
+    };
+    let agreed = answered.and_then(|()| {
+        config
+            .add_capabilities(InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP)
+            .map_err(|_| "it takes Linux 6.6".to_owned())
+    });
+    let _ = volume.direct_mmap.set(agreed);
 }
