@@ -111,6 +111,21 @@ impl Prepared {
     }
 }
 
+impl Prepared {
+    /// Removes what is in its directories below `dir`, as far as that goes; what the case did not make stays.
+    fn empty(self, dir: &Path) {
+        if self == Prepared::Many {
+            return;
+        }
+        for name in self.names() {
+            for entry in fs::read_dir(dir.join(name)).into_iter().flatten().flatten() {
+                let path = entry.path();
+                let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir_all(&path));
+            }
+        }
+    }
+}
+
 fn cannot(what: &str, at: &Path, error: impl std::fmt::Display) -> String {
     format!(
         "probe9p cannot {what} {} ({error}); run it as root",
@@ -298,22 +313,25 @@ fn limit(at: &Path) -> rustix::io::Result<()> {
 }
 
 /// Runs `body` where `what` is in the case's directory: on a volume it is there already, natively it is made now, in a
-/// mount namespace of its own. In another process on both sides, so that traces of both are of the same processes.
+/// mount namespace of its own. In another process on both sides, so that traces of both are of the same processes. What the
+/// body leaves is removed, since a client that caches would have it, and write it back, when the server has it no more.
 ///
 /// # Errors
 /// The body's; [`Stop::NotRun`] with what this machine cannot make.
 pub fn with(what: Prepared, body: impl FnOnce() -> CaseOutcome) -> CaseOutcome {
     let is_there = std::env::var_os(PREPARED).is_some();
     fork(|_| {
+        let here = std::env::current_dir().call("getcwd", "")?;
         if !is_there {
             private_mounts()?;
             for name in what.names() {
                 fs::create_dir(name).call("mkdir", name)?;
             }
-            let here = std::env::current_dir().call("getcwd", "")?;
             what.mount(&here, None, None).map_err(Stop::NotRun)?;
         }
-        body()
+        let outcome = body();
+        what.empty(&here);
+        outcome
     })?
     .join()
 }
