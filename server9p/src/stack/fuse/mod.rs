@@ -22,6 +22,7 @@
 //! - Where nobody answers for shared mappings ([`calls`], [`mappings`]), or the kernel is older than 6.6, reads of files opened
 //!   read-only go through the page cache, which is checked against the server's size and mtime at each read and
 //!   dropped when they changed; v9fs asks the server for the data each time.
+//! - An asynchronous write with O_DIRECT that fits in part fails; v9fs tells how much was written.
 //! - `fstat` of a directory, and the permissions of one on the way to a file, may be a kernel tick behind what the
 //!   host does.
 //! - An entry whose type the server does not tell in Rreaddir is listed by its qid's type.
