@@ -86,7 +86,7 @@ pub fn release() -> String {
 
 /// What a mount that was made with these options turned out to be.
 pub fn describe(client: &str, point: &Path, options: &str) -> Mounted {
-    let mount = mounts::all().into_iter().rfind(|m| m.point == point);
+    let mount = mounts::at(point);
     let options = mount.map_or_else(|| options.to_owned(), |m| m.options);
     let msize = options
         .split(',')

@@ -19,7 +19,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     StackError, VolumeOptions,
-    fuse::{MountBy, helper::FuseConfig},
+    fuse::{
+        MountBy,
+        helper::{FuseConfig, Word},
+    },
     mounts,
     process::Helper,
     server::{Server, Site},
@@ -91,19 +94,21 @@ impl VisibleMount {
         let keep = [client_end.as_fd(), theirs.as_fd()];
         let daemon = Helper::start("the FUSE daemon", "@fuse", &config, &keep).map_err(failed)?;
         drop((client_end, theirs));
-        let word = word(ready);
-        if let Some(error) = word.error {
-            let died = server.wait(Duration::from_millis(100)) && !server.succeeded();
-            let why = if died { server.obituary() } else { error };
-            return Err(StackError::Unavailable(why));
-        }
+        let why_page_cache = match word(ready) {
+            Word::Mounted { why_page_cache, .. } => why_page_cache,
+            Word::Failed { error } => {
+                let died = server.wait(Duration::from_millis(100)) && !server.succeeded();
+                let why = if died { server.obituary() } else { error };
+                return Err(StackError::Unavailable(why));
+            }
+        };
         let minor = mounts::at(&mountpoint).map_or(0, |mount| mount.minor);
         let watched = watch_over(&mountpoint, minor, by).map_err(failed)?;
         Ok(VisibleMount {
             mountpoint,
             minor,
             by,
-            why_page_cache: word.why_page_cache,
+            why_page_cache,
             daemon,
             server,
             life: Some(life),
@@ -175,21 +180,13 @@ fn check(dir: &Path, mountpoint: &Path) -> Result<(PathBuf, PathBuf), StackError
     Ok((dir, mountpoint))
 }
 
-/// The daemon's one line.
-#[derive(Deserialize)]
-struct Word {
-    error: Option<String>,
-    why_page_cache: Option<String>,
-}
-
-/// Waits for it.
+/// Waits for the daemon's one line.
 fn word(ready: OwnedFd) -> Word {
     let mut line = String::new();
     let read = BufReader::new(File::from(ready)).read_line(&mut line);
     let word = read.ok().and_then(|_| serde_json::from_str(&line).ok());
-    word.unwrap_or_else(|| Word {
-        error: Some("the FUSE daemon ended before the volume was mounted".into()),
-        why_page_cache: None,
+    word.unwrap_or_else(|| Word::Failed {
+        error: "the FUSE daemon ended before the volume was mounted".into(),
     })
 }
 

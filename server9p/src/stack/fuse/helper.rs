@@ -1,9 +1,7 @@
 //! The `@fuse` process: mounts, says so, and serves until the mount is gone.
 //!
 //! Its configuration names two inherited descriptors: the socket to the 9P server, and a pipe that gets one
-//! JSON line once the volume is mounted, `{"options":"rw,…","msize":512000,"why_page_cache":null}`
-//! ([`FuseMount::why_page_cache`](super::FuseMount::why_page_cache)), or `{"error":"…"}` when it
-//! could not be. Programs may use the mount as soon as the line is there; they wait for the serving threads.
+//! JSON line, a [`Word`], once the volume is mounted or could not be. Programs may use the mount as soon as the line is there; they wait for the serving threads.
 //! SIGTERM and SIGINT unmount.
 
 use std::{
@@ -59,6 +57,26 @@ pub struct FuseConfig {
     pub shares_memory: bool,
 }
 
+/// What the daemon says once.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Word {
+    /// The volume is mounted.
+    Mounted {
+        /// The mount options of v9fs that it stands for.
+        options: String,
+        /// Largest 9P message, in bytes.
+        msize: u32,
+        /// [`FuseMount::why_page_cache`](super::FuseMount::why_page_cache).
+        why_page_cache: Option<String>,
+    },
+    /// It could not be.
+    Failed {
+        /// Why.
+        error: String,
+    },
+}
+
 /// Runs the daemon.
 pub fn main(config: FuseConfig) -> ExitCode {
     match run(config) {
@@ -98,13 +116,19 @@ fn run(config: FuseConfig) -> Result<(), FuseError> {
     let word = match &mounted {
         Ok(mount) => {
             let msize = mount.client().msize();
-            serde_json::json!({
-                "options": options.as_v9fs(msize), "msize": msize, "why_page_cache": mount.why_page_cache(),
-            })
+            Word::Mounted {
+                options: options.as_v9fs(msize),
+                msize,
+                why_page_cache: mount.why_page_cache().map(str::to_owned),
+            }
         }
-        Err(error) => serde_json::json!({"error": error.to_string()}),
+        Err(error) => Word::Failed {
+            error: error.to_string(),
+        },
     };
-    let told = ready.write_all(format!("{word}\n").as_bytes());
+    let mut line = serde_json::to_vec(&word).expect("words become JSON");
+    line.push(b'\n');
+    let told = ready.write_all(&line);
     drop(ready);
     let mounted = mounted?;
     let unmounter = mounted.unmounter();

@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 use crate::stack::{
     Cache, Conditions, Mounted, Series,
     agent::Ground,
-    fuse::{MountBy, can_supervise, supervise_this_process},
+    fuse::{MountBy, can_supervise, helper::Word, supervise_this_process},
     mounts, process,
 };
 
@@ -71,14 +71,6 @@ struct DaemonConfig {
     ready: RawFd,
     /// Inherited descriptor of a unix socket, where the agent puts itself under the daemon's supervision.
     calls: Option<RawFd>,
-}
-
-/// What the daemon says once.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum Word {
-    Mounted { options: String, msize: u32 },
-    Failed { error: String },
 }
 
 /// Makes the mount and ends it.
@@ -150,7 +142,7 @@ impl Ground for FuseGround {
         let line = read_line(ready, PATIENCE)
             .map_err(|err| format!("the FUSE daemon did not mount the volume: {err}"))?;
         match serde_json::from_str(&line) {
-            Ok(Word::Mounted { options, msize }) => {
+            Ok(Word::Mounted { options, msize, .. }) => {
                 // The daemon relies on it.
                 if let Some(calls) = calls {
                     supervise_this_process(calls.as_fd()).map_err(|error| {
@@ -177,7 +169,7 @@ impl Ground for FuseGround {
     fn abort(&mut self) {
         let point = &self.mount.mountpoint;
         // The table, not the mount: looking at the mount would wait for it.
-        let mount = mounts::all().into_iter().rfind(|m| &m.point == point);
+        let mount = mounts::at(point);
         if let Some(mount) = mount {
             let switch = format!("/sys/fs/fuse/connections/{}/abort", mount.minor);
             // Not mounted, or not ours, in a user namespace; then the daemon's end is what aborts.
@@ -225,7 +217,7 @@ impl Ground for FuseGround {
             let _ = kill(daemon, Signal::SIGKILL);
         }
         let point = &self.mount.mountpoint;
-        if mounts::all().iter().any(|mount| &mount.point == point) {
+        if mounts::at(point).is_some() {
             unmount(point, self.mount.by);
         }
     }

@@ -112,7 +112,7 @@ fn bring_up_by(way: &Way, place: &Place) -> Result<Live, StackError> {
 }
 
 fn unmount_left(mountpoint: &Path) {
-    if mounts::all().iter().any(|mount| mount.point == mountpoint) {
+    if mounts::at(mountpoint).is_some() {
         ground::unmount(mountpoint, MountBy::Fusermount);
     }
 }
