@@ -104,7 +104,8 @@ impl Volume {
 
     /// How the kernel is to treat an open file. With cache=none v9fs reads and writes directly, and maps shared only what
     /// is opened read-only (`generic_file_readonly_mmap`). FUSE maps either all that is direct, and then those that must not
-    /// be are refused by [`calls`](super::calls) or [`mappings`](super::mappings); or nothing of it, and then exactly the writable files are direct.
+    /// be are refused by [`calls`](super::calls) or [`mappings`](super::mappings); or nothing of it, and then exactly the
+    /// writable files are direct.
     fn fopen_flags(&self, node: &Node, flags: i32) -> FopenFlags {
         if node.kind != fuser::FileType::RegularFile {
             return FopenFlags::empty();

@@ -13,8 +13,7 @@
 //! daemon about exactly these calls ([`supervisor`]); all others pass as if there were none. What concerns other
 //! filesystems is let through ([`caller`] tells). Since shared mappings that v9fs refuses are refused here, the kernel can be
 //! asked to allow them of files that it reads directly, so that every read asks the server, as on v9fs. The filter needs
-//! privileges over the world's user namespace and
-//! Linux 5.5; without them the calls have FUSE's own results.
+//! privileges over the world's user namespace and Linux 5.5; without them the calls have FUSE's own results.
 
 mod caller;
 mod filter;

@@ -38,6 +38,7 @@ pub(super) fn agree(volume: &Volume, config: &mut KernelConfig) {
 
 /// Whether files can be read directly and be mapped shared, too. Linux 6.6 is the first that can.
 fn agree_on_mappings(volume: &Volume, config: &mut KernelConfig) {
+    // A kernel that then says no refuses shared mappings all the same, and by the guard with v9fs's errno.
     let answered = match volume.cache {
         Cache::Readahead | Cache::Loose | Cache::Fscache => return,
         Cache::None if !volume.supervised => volume.guard_mappings(),

@@ -19,15 +19,11 @@ pub(super) struct Types<'a> {
 /// A type; its number is its place, counted from 1.
 struct Type<'a> {
     name: usize,
-    info: u32,
+    kind: u32,
+    /// A structure's: its members' lengths in bits stand beside their offsets.
+    has_bit_fields: bool,
     /// What is peculiar to its kind.
     rest: &'a [u8],
-}
-
-impl Type<'_> {
-    fn kind(&self) -> u32 {
-        self.info >> 24 & 0x1f
-    }
 }
 
 fn number(bytes: &[u8], at: usize) -> Option<u32> {
@@ -73,7 +69,8 @@ impl<'a> Types<'a> {
                 .split_at_checked(length_of_rest(kind, count)?)?;
             types.push(Type {
                 name,
-                info,
+                kind,
+                has_bit_fields: info >> 31 == 1,
                 rest: own,
             });
             rest = others;
@@ -90,7 +87,7 @@ impl<'a> Types<'a> {
 
     /// The number of a function.
     pub fn function(&self, name: &str) -> Option<u32> {
-        let is_it = |ty: &Type| ty.kind() == FUNC && self.is_called(ty.name, name);
+        let is_it = |ty: &Type| ty.kind == FUNC && self.is_called(ty.name, name);
         Some(self.types.iter().position(is_it)? as u32 + 1)
     }
 
@@ -98,7 +95,7 @@ impl<'a> Types<'a> {
     pub fn members<const N: usize>(&self, structure: &str, members: [&str; N]) -> Option<[u32; N]> {
         self.types
             .iter()
-            .filter(|ty| ty.kind() == STRUCT && self.is_called(ty.name, structure))
+            .filter(|ty| ty.kind == STRUCT && self.is_called(ty.name, structure))
             .find_map(|ty| {
                 let mut offsets = [0; N];
                 for (offset, member) in offsets.iter_mut().zip(members) {
@@ -114,10 +111,9 @@ impl<'a> Types<'a> {
             .iter()
             .find(|it| number(*it, 0).is_some_and(|name| self.is_called(name as usize, member)))?;
         let bits = number(member, 8)?;
-        // Where a structure has bit fields, a member's length in bits stands beside its offset.
-        let bits = match structure.info >> 31 {
-            0 => bits,
-            _ => bits & 0xff_ffff,
+        let bits = match structure.has_bit_fields {
+            true => bits & 0xff_ffff,
+            false => bits,
         };
         Some(bits / 8)
     }

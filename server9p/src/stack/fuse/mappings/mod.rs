@@ -63,15 +63,17 @@ impl Volume {
     /// # Errors
     /// What is in the way, in words.
     pub(super) fn guard_mappings(&self) -> Result<(), String> {
+        if !rustix::process::geteuid().is_root() {
+            return Err(
+                "only root can have the kernel refuse the shared mappings which v9fs refuses"
+                    .into(),
+            );
+        }
         let mount = mounts::at(self.mountpoint()).ok_or("the mount is not found")?;
         let guard = Guard::new(mount.minor).map_err(|error| {
-            let root = rustix::process::geteuid().is_root();
-            match root {
-                true => format!(
-                    "this kernel takes no program that refuses the shared mappings which v9fs refuses ({error})"
-                ),
-                false => "only root can have the kernel refuse the shared mappings which v9fs refuses".into(),
-            }
+            format!(
+                "this kernel takes no program that refuses the shared mappings which v9fs refuses ({error})"
+            )
         })?;
         self.guard
             .set(guard)
