@@ -109,9 +109,7 @@ impl Prepared {
         }
         Ok(())
     }
-}
 
-impl Prepared {
     /// Removes what is in its directories below `dir`, as far as that goes; what the case did not make stays.
     fn empty(self, dir: &Path) {
         if self == Prepared::Many {
